@@ -1,0 +1,106 @@
+package chunk
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// These errors can occur when a store is asked for, or given, an object.
+var (
+	// ErrNotFound: the store has no such object.
+	ErrNotFound = errors.New("object is not in the store")
+	// ErrSize: the store has the object with another size.
+	ErrSize = errors.New("object has another size")
+	// ErrInUse: the object is open and cannot be removed.
+	ErrInUse = errors.New("object is in use")
+	// ErrFull: quota, free-space floor or the disk leave no room, and nothing
+	// that is not in use can be evicted.
+	ErrFull = errors.New("store is full")
+	// ErrClosed: the store or the handle was closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Store keeps objects by digest. Every implementation passes storetest.Run.
+//
+// What a store says it has survives a crash: a chunk is reported by Have only
+// if its bytes were given to Put and were correct, whatever happened since to
+// the process or the machine. What it cannot vouch for after a crash it checks,
+// or forgets.
+type Store interface {
+	// Open gives a handle to an object that the store has, whole or in part,
+	// or ErrNotFound. It marks the object as just used.
+	Open(d Digest) (Object, error)
+	// Create is Open that makes an empty object of size bytes when there is
+	// none. ErrSize when there is one of another size that is in use or sealed;
+	// an unsealed, unused one is replaced.
+	Create(d Digest, size int64) (Object, error)
+	// Remove deletes an object: ErrInUse while handles are open.
+	Remove(d Digest) error
+	// Objects lists what is there, in no order.
+	Objects() []Info
+	// Usage tells the store's own bytes; it costs no disk reads.
+	Usage() Usage
+	// Close waits for nothing: open handles fail with ErrClosed after it. What
+	// was Put is made durable first.
+	Close() error
+}
+
+// Object is a handle. Handles of one object share its state; each must be
+// closed once. While one is open the object is not evicted. All methods are
+// safe for concurrent use.
+type Object interface {
+	Digest() Digest
+	Size() int64
+	// WriteAt writes bytes of a chunk that is not present yet. They count for
+	// nothing until Put. Writing into a present chunk is an error. It returns
+	// ErrFull when there is no room.
+	WriteAt(p []byte, off int64) (int, error)
+	// Put records chunk i as present with its sums; its bytes were all given to
+	// WriteAt and hashed to them. Putting a present chunk again does nothing.
+	Put(i int, sums Sums) error
+	// Have is a copy of the map of present chunks.
+	Have() *Bitmap
+	// Sums are a present chunk's block digests; nil for an absent one.
+	Sums(i int) Sums
+	// ReadAt reads from the object's file. Bytes of chunks that are not present
+	// are whatever was written so far, or zero; the caller asks Have first, or
+	// knows what it wrote. It does not verify.
+	ReadAt(p []byte, off int64) (int, error)
+	// Drop forgets chunk i: its bytes proved wrong.
+	Drop(i int) error
+	// Seal records the list and its seal beside the object, durably. Every
+	// present chunk that differs from the list is dropped.
+	Seal(l *List, s Seal) error
+	// Sealed gives back what Seal recorded; false if nothing was.
+	Sealed() (*List, Seal, bool)
+	// File opens the object's own file for reading, with an offset of its own,
+	// for sendfile and passthrough; the caller closes it. Nil without an error
+	// if the implementation has no files.
+	File() (*os.File, error)
+	// Sync returns when everything Put before is durable.
+	Sync() error
+	Close() error
+}
+
+// Info is what a store's listing says of one object.
+type Info struct {
+	Digest  Digest
+	Size    int64     // in bytes, whole
+	Present int       // chunks
+	Sealed  bool      // a seal is recorded
+	InUse   bool      // handles are open
+	Used    time.Time // last Open
+}
+
+// Complete tells whether every chunk is present.
+func (i Info) Complete() bool { return i.Present == Count(i.Size) }
+
+// Usage is how full a store is, in bytes. Only the store's own are counted.
+type Usage struct {
+	Objects int
+	Bytes   int64 // lengths of all present chunks, and what is written of others
+	Quota   int64 // 0 is none
+	Free    int64 // of the file system; -1 if unknown
+	Evicted int64 // bytes evicted since start
+}
