@@ -54,6 +54,18 @@ func (l *List) Validate() error {
 	return nil
 }
 
+// Describes tells whether the list is well-formed and that of object d of size
+// bytes.
+func (l *List) Describes(d Digest, size int64) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	if l.Object != d || l.Size != size {
+		return fmt.Errorf("%w: it lists %s of %d bytes, not %s of %d", ErrList, l.Object, l.Size, d, size)
+	}
+	return nil
+}
+
 // MarshalBinary gives the list's binary form (docs/FORMAT.md).
 func (l *List) MarshalBinary() ([]byte, error) {
 	if err := l.Validate(); err != nil {
@@ -82,5 +94,8 @@ func ParseList(p []byte) (*List, error) {
 	for i := range l.Chunks {
 		copy(l.Chunks[i][:], p[listHeader+32*i:])
 	}
-	return l, l.Validate()
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	return l, nil
 }

@@ -22,6 +22,9 @@ const sealContext = "shoal seal 1\n"
 
 // Sign seals a list. Call it only for an object whose whole bytes were digested.
 func Sign(key ed25519.PrivateKey, l *List) (Seal, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return Seal{}, fmt.Errorf("%w: the signing key has %d bytes, not %d", ErrSeal, len(key), ed25519.PrivateKeySize)
+	}
 	body, err := l.MarshalBinary()
 	if err != nil {
 		return Seal{}, fmt.Errorf("seal %s: %w", l.Object, err)
@@ -32,8 +35,22 @@ func Sign(key ed25519.PrivateKey, l *List) (Seal, error) {
 	}, nil
 }
 
+// Validate tells whether key and signature have their lengths. It proves
+// nothing about either.
+func (s Seal) Validate() error {
+	if len(s.Key) != ed25519.PublicKeySize || len(s.Signature) != ed25519.SignatureSize {
+		return fmt.Errorf("%w: a key of %d and a signature of %d bytes", ErrSeal, len(s.Key), len(s.Signature))
+	}
+	return nil
+}
+
 // Verify tells whether one of the trusted keys sealed exactly this list.
 func (s Seal) Verify(l *List, trusted []ed25519.PublicKey) error {
+	// Ed25519 panics on a key of another length, and an empty configured key
+	// would equal an empty claimed one.
+	if err := s.Validate(); err != nil {
+		return err
+	}
 	body, err := l.MarshalBinary()
 	if err != nil {
 		return err

@@ -17,6 +17,9 @@ var (
 	// ErrFull: quota, free-space floor or the disk leave no room, and nothing
 	// that is not in use can be evicted.
 	ErrFull = errors.New("store is full")
+	// ErrPresent: a write into a chunk that is present already. The bytes are
+	// there; a source that lost a race can ignore it.
+	ErrPresent = errors.New("chunk is already present")
 	// ErrClosed: the store or the handle was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -33,7 +36,8 @@ type Store interface {
 	Open(d Digest) (Object, error)
 	// Create is Open that makes an empty object of size bytes when there is
 	// none. ErrSize when there is one of another size that is in use or sealed;
-	// an unsealed, unused one is replaced.
+	// an unsealed, unused one is replaced. ErrSize also for a size that no
+	// object can have (negative or over MaxObject).
 	Create(d Digest, size int64) (Object, error)
 	// Remove deletes an object: ErrInUse while handles are open.
 	Remove(d Digest) error
@@ -53,11 +57,14 @@ type Object interface {
 	Digest() Digest
 	Size() int64
 	// WriteAt writes bytes of a chunk that is not present yet. They count for
-	// nothing until Put. Writing into a present chunk is an error. It returns
-	// ErrFull when there is no room.
+	// nothing until Put, and are forgotten when the object's last handle is
+	// closed. Writing into a present chunk is ErrPresent. It returns ErrFull
+	// when there is no room.
 	WriteAt(p []byte, off int64) (int, error)
 	// Put records chunk i as present with its sums; its bytes were all given to
 	// WriteAt and hashed to them. Putting a present chunk again does nothing.
+	// It is an error if a block of the chunk was never written, and ErrCorrupt
+	// if the object is sealed and its list has another digest for the chunk.
 	Put(i int, sums Sums) error
 	// Have is a copy of the map of present chunks.
 	Have() *Bitmap
@@ -67,10 +74,12 @@ type Object interface {
 	// are whatever was written so far, or zero; the caller asks Have first, or
 	// knows what it wrote. It does not verify.
 	ReadAt(p []byte, off int64) (int, error)
-	// Drop forgets chunk i: its bytes proved wrong.
+	// Drop forgets chunk i, present or partly written: its bytes proved wrong.
 	Drop(i int) error
 	// Seal records the list and its seal beside the object, durably. Every
-	// present chunk that differs from the list is dropped.
+	// present chunk that differs from the list is dropped. ErrList or ErrSeal
+	// if they are not well-formed and this object's; whether the signer is
+	// trusted is the caller's question, before.
 	Seal(l *List, s Seal) error
 	// Sealed gives back what Seal recorded; false if nothing was.
 	Sealed() (*List, Seal, bool)

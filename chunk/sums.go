@@ -42,11 +42,10 @@ func (s Sums) AppendBinary(b []byte) ([]byte, error) {
 
 // ParseSums reads the bytes of [Sums.AppendBinary] for a chunk of length bytes.
 func ParseSums(p []byte, length int64) (Sums, error) {
-	blocks := BlockCount(length)
-	if length <= 0 || length > Size || len(p) != blocks*sha256.Size {
+	if length <= 0 || length > Size || len(p) != BlockCount(length)*sha256.Size {
 		return nil, fmt.Errorf("%w: %d bytes of block digests for a chunk of %d bytes", ErrCorrupt, len(p), length)
 	}
-	sums := make(Sums, blocks)
+	sums := make(Sums, BlockCount(length))
 	for i := range sums {
 		copy(sums[i][:], p[i*sha256.Size:])
 	}
