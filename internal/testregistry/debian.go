@@ -25,9 +25,9 @@ type Options struct {
 	Dir   string            // for its configuration, blobs and log; kept after Stop
 	Addr  string            // host:port; empty is a free port of 127.0.0.1
 	Users map[string]string // passwords by name; empty leaves it open to all
-	// Prepare changes the command before it starts, for instance to run it in
-	// another network namespace. Nil changes nothing.
-	Prepare func(*exec.Cmd)
+	// Start starts the command, for instance on a thread of another network
+	// namespace. Nil is the command's own Start.
+	Start func(*exec.Cmd) error
 	// Dial reaches Addr; nil is this process's network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -127,10 +127,11 @@ func (r *Debian) start(o Options, config string) error {
 	}
 	r.cmd = exec.Command(Program, "serve", config)
 	r.cmd.Stdout, r.cmd.Stderr = r.output, r.output
-	if o.Prepare != nil {
-		o.Prepare(r.cmd)
+	begin := o.Start
+	if begin == nil {
+		begin = (*exec.Cmd).Start
 	}
-	if err := r.cmd.Start(); err != nil {
+	if err := begin(r.cmd); err != nil {
 		return errors.Join(fmt.Errorf("starting %s (apt-get install %s): %w", Program, Program, err), r.output.Close())
 	}
 	go func() {
