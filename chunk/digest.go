@@ -54,3 +54,13 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	*d = parsed
 	return nil
 }
+
+// UnmarshalBinary takes the digest's 32 bytes, as messages carry it; other
+// lengths are refused.
+func (d *Digest) UnmarshalBinary(p []byte) error {
+	if len(p) != len(d) {
+		return fmt.Errorf("%w: %d bytes", ErrDigest, len(p))
+	}
+	copy(d[:], p)
+	return nil
+}
