@@ -33,6 +33,12 @@ func (s Source) String() string {
 // LogValue keeps the Authorization out of logs.
 func (s Source) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
+// NodeCredentials, as an Authorization, makes a call the node's own: the origin
+// uses the credentials that the node was configured with (preheating, peer
+// pull). It never comes from the network: the registry proxy and the
+// coordinator refuse it from outside.
+const NodeCredentials = "node"
+
 // Origin is a registry as a source of objects. Implementations retry, back off
 // and resume by themselves within the context; what they return is final.
 type Origin interface {
