@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shoal-project/shoal/chunk"
 )
@@ -157,6 +158,7 @@ type (
 		Object chunk.Digest `cbor:"1,keyasint"`
 		Add    []Member     `cbor:"2,keyasint,omitempty"`
 		Gone   []NodeID     `cbor:"3,keyasint,omitempty"`
+		Full   []NodeID     `cbor:"4,keyasint,omitempty"` // those that have every block
 	}
 	// Grant allots blocks to this peer: from the origin, or from the supernode.
 	Grant struct {
@@ -178,6 +180,10 @@ type (
 	Drop struct {
 		Object chunk.Digest `cbor:"1,keyasint"`
 		Reason string       `cbor:"2,keyasint"`
+	}
+	// Recall asks a holder for the list and seal that it has (answer: Sealed).
+	Recall struct {
+		Object chunk.Digest `cbor:"1,keyasint"`
 	}
 	// Quarantine says not to take anything from a node any more.
 	Quarantine struct {
@@ -300,7 +306,7 @@ func (m *Refused) Validate() error {
 
 // Validate checks the bounds.
 func (m *Neighbours) Validate() error {
-	if len(m.Add) > MaxMembers || len(m.Gone) > MaxMembers {
+	if len(m.Add) > MaxMembers || len(m.Gone) > MaxMembers || len(m.Full) > MaxMembers {
 		return bound(false, "%d neighbours", len(m.Add)+len(m.Gone))
 	}
 	for _, n := range m.Add {
@@ -311,7 +317,7 @@ func (m *Neighbours) Validate() error {
 			return err
 		}
 	}
-	for _, id := range m.Gone {
+	for _, id := range slices.Concat(m.Gone, m.Full) {
 		if err := validID(id); err != nil {
 			return err
 		}
@@ -329,6 +335,9 @@ func (m *Sealed) Validate() error {
 
 // Validate checks the bounds.
 func (m *Drop) Validate() error { return bound(len(m.Reason) <= MaxText, "drop") }
+
+// Validate checks the bounds.
+func (m *Recall) Validate() error { return nil }
 
 // Validate checks the bounds.
 func (m *Quarantine) Validate() error {

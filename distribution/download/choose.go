@@ -1,0 +1,277 @@
+package download
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+)
+
+// horizon bounds how many blocks past the first missing one are weighed at a
+// time, so that choosing stays cheap in the largest objects.
+const horizon = 4096
+
+// candidate is a run that could be asked of some neighbour.
+type candidate struct {
+	run    distribution.Span
+	urgent bool
+	rarity int
+	tie    uint32
+}
+
+// schedule starts what can be started. Callers hold mu.
+func (t *task) schedule(now time.Time) {
+	if t.state != fetching {
+		return
+	}
+	t.takeGrants()
+	t.fromNeighbours(now)
+	t.fromOriginNow(now)
+	t.askForMore(now)
+}
+
+// takeGrants starts every granted run at once: the supernode paces them.
+func (t *task) takeGrants() {
+	grants := t.grants
+	t.grants = nil
+	for _, g := range grants {
+		var from *link
+		if !g.origin {
+			if from = t.supernodeLink(); from == nil {
+				continue
+			}
+		}
+		for b := int(g.run.First); b < g.run.End(); {
+			run, ok := t.grantedRun(b, g.run.End())
+			if !ok {
+				break
+			}
+			t.launch(&fetch{run: run, link: from, granted: true})
+			b = run.End()
+		}
+	}
+}
+
+// grantedRun is the first missing run in [b, end) within one chunk. Blocks that
+// another fetch is about to bring are taken again only from a grant's source.
+func (t *task) grantedRun(b, end int) (distribution.Span, bool) {
+	b = t.missing(b)
+	if b >= end {
+		return distribution.Span{}, false
+	}
+	run := distribution.Span{First: uint32(b)}
+	for border := b - b%chunk.BlocksPerChunk + chunk.BlocksPerChunk; b < min(end, border) && !t.here(b); b++ {
+		run.N++
+	}
+	return run, true
+}
+
+func (t *task) supernodeLink() *link {
+	for _, l := range t.links {
+		if l.supernode {
+			return l
+		}
+	}
+	return nil
+}
+
+// fromNeighbours asks neighbours for what a reader waits for, then for the
+// rarest, then once more for what is slow.
+func (t *task) fromNeighbours(now time.Time) {
+	flying := 0
+	for f := range t.fetches {
+		if f.link != nil && !f.granted {
+			flying++
+		}
+	}
+	ready := t.ready(now)
+	if flying >= t.e.cfg.Inflight || len(ready) == 0 {
+		return
+	}
+	for _, c := range t.candidates() {
+		run, l := t.best(c.run, ready, now, (*link).offers)
+		if l == nil {
+			continue
+		}
+		t.launch(&fetch{run: run, link: l})
+		if flying++; flying >= t.e.cfg.Inflight {
+			return
+		}
+	}
+	t.hedge(now, ready)
+}
+
+// ready are the links that may be asked now.
+func (t *task) ready(now time.Time) []*link {
+	var ready []*link
+	for _, l := range t.links {
+		if _, ok := l.node.cost(chunk.BlockSize, now); ok && l.member.Chunks != "" && (!l.supernode || l.open) {
+			ready = append(ready, l)
+		}
+	}
+	return ready
+}
+
+// candidates are the missing runs that are not in flight, best first.
+func (t *task) candidates() []candidate {
+	urgent := t.urgent()
+	var list []candidate
+	n, first := t.have.Len(), t.missing(0)
+	for b := first; b < min(n, first+horizon); {
+		run, ok := t.nextRun(b, t.e.cfg.Run)
+		if !ok {
+			break
+		}
+		c := candidate{run: run, urgent: urgent(int(run.First)), tie: rand.Uint32()}
+		for _, l := range t.links {
+			if l.offers(int(run.First)) {
+				c.rarity++
+			}
+		}
+		if c.rarity > 0 {
+			list = append(list, c)
+		}
+		b = run.End()
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		switch {
+		case a.urgent && b.urgent:
+			return cmp.Compare(a.run.First, b.run.First)
+		case a.urgent != b.urgent:
+			if a.urgent {
+				return -1
+			}
+			return 1
+		case a.rarity != b.rarity:
+			return cmp.Compare(a.rarity, b.rarity)
+		}
+		return cmp.Compare(a.tie, b.tie)
+	})
+	return list
+}
+
+// urgent tells blocks within the read-ahead of a reader that waits.
+func (t *task) urgent() func(b int) bool {
+	ahead := int(t.e.cfg.ReadAhead / chunk.BlockSize)
+	var at []int
+	for r := range t.readers {
+		if r.waiting {
+			at = append(at, r.block)
+		}
+	}
+	return func(b int) bool {
+		for _, r := range at {
+			if b >= r && b < r+ahead {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// best is the link that would bring the run's start soonest, and as much of the
+// run as that link can give.
+func (t *task) best(run distribution.Span, ready []*link, now time.Time, gives func(*link, int) bool) (distribution.Span, *link) {
+	var chosen *link
+	least := 0.0
+	for _, l := range ready {
+		if !gives(l, int(run.First)) {
+			continue
+		}
+		cost, ok := l.node.cost(int64(run.N)*chunk.BlockSize, now)
+		if !ok {
+			continue
+		}
+		cost *= 0.9 + 0.2*rand.Float64()
+		if chosen == nil || cost < least {
+			chosen, least = l, cost
+		}
+	}
+	if chosen == nil {
+		return run, nil
+	}
+	n := uint32(1)
+	for n < run.N && gives(chosen, int(run.First+n)) {
+		n++
+	}
+	run.N = n
+	return run, chosen
+}
+
+// hedge asks another holder for the rest of a fetch that is slow: in the endgame
+// soon, before that only when it is far behind.
+func (t *task) hedge(now time.Time, ready []*link) {
+	patience := t.e.cfg.Stall / 4
+	if left := t.have.Len() - t.have.Count() - t.held.Count(); left <= 2*chunk.BlocksPerChunk {
+		patience = t.e.cfg.Stall / 12
+	}
+	for f := range t.fetches {
+		if now.Sub(f.last) < patience {
+			continue
+		}
+		rest := t.rest(f)
+		if rest.N == 0 || t.flights[rest.First] > 1 {
+			continue
+		}
+		run, l := t.best(rest, ready, now, (*link).holds)
+		if l == nil || l == f.link {
+			continue
+		}
+		t.launch(&fetch{run: run, link: l, hedge: true})
+	}
+}
+
+// rest is what a fetch has not brought yet, within one chunk.
+func (t *task) rest(f *fetch) distribution.Span {
+	b := t.missing(int(f.run.First))
+	if b >= f.run.End() {
+		return distribution.Span{}
+	}
+	end := min(f.run.End(), b-b%chunk.BlocksPerChunk+chunk.BlocksPerChunk, b+t.e.cfg.Run)
+	return distribution.Span{First: uint32(b), N: uint32(end - b)}
+}
+
+// askForMore tells the supernode what nobody offers, when a reader waits for it
+// or nothing at all is on its way.
+func (t *task) askForMore(now time.Time) {
+	const every = 100 * time.Millisecond
+	if !t.member || t.orphan || now.Sub(t.needed) < every || now.Sub(t.progress) < every {
+		return
+	}
+	urgent := t.urgent()
+	var spans []distribution.Span
+	for b := t.originStart(); len(spans) < 8; {
+		run, ok := t.nextRun(b, t.e.cfg.Run)
+		if !ok {
+			break
+		}
+		if (len(t.fetches) == 0 || urgent(int(run.First))) && !t.offered(int(run.First)) {
+			spans = append(spans, run)
+		}
+		b = run.End()
+	}
+	if len(spans) > 0 {
+		t.needed = now
+		t.news.need = &distribution.Need{Object: t.id, Spans: spans}
+		t.news.touch(0)
+	}
+}
+
+func (t *task) offered(b int) bool {
+	for _, l := range t.links {
+		if l.offers(b) && now(l) {
+			return true
+		}
+	}
+	return false
+}
+
+// now tells whether the link's node is not resting.
+func now(l *link) bool {
+	l.node.mu.Lock()
+	defer l.node.mu.Unlock()
+	return !l.node.quarantined && time.Now().After(l.node.rest)
+}
