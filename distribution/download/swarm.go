@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -231,15 +232,34 @@ func (e *Engine) onSealed(m *distribution.Sealed) {
 	list, err := chunk.ParseList(m.List)
 	seal := chunk.Seal{Key: m.Key, Signature: m.Signature}
 	t := e.task(m.Object)
-	if t == nil {
+	if err != nil || !e.trusts(list, seal, m.Object, list.Size) {
+		e.log.Error("a seal that cannot be trusted was refused", "object", m.Object.String(), "error", err)
 		return
 	}
-	if err != nil || !e.trusts(list, seal, t.id, t.knownSize()) {
-		t.log.Error("a seal that cannot be trusted was refused", "error", err)
+	if t == nil || t.whole() {
+		e.reseal(list, seal)
+		return
+	}
+	if t.knownSize() != list.Size {
 		return
 	}
 	if err := t.takeSeal(list, seal); err != nil {
 		t.fail(err, false)
+	}
+}
+
+// reseal puts the supernode's seal in the place of this node's own, so that the
+// list counts with others too.
+func (e *Engine) reseal(list *chunk.List, seal chunk.Seal) {
+	obj, err := e.deps.Store.Open(list.Object)
+	if err != nil {
+		return
+	}
+	defer obj.Close()
+	if mine, _, ok := obj.Sealed(); ok && slices.Equal(mine.Chunks, list.Chunks) {
+		if err := obj.Seal(list, seal); err != nil {
+			e.log.Warn("cannot keep a seal", "object", list.Object.String(), "error", err)
+		}
 	}
 }
 

@@ -1,0 +1,241 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+)
+
+// allot grants what may be granted now: each unit once before any twice, to the
+// member with the least on its hands.
+func (c *Coordinator) allot(s *swarm, now time.Time) {
+	if !s.opened || s.size <= chunk.Size {
+		return
+	}
+	spread := c.spread(s)
+	if !spread && !s.fetched {
+		return
+	}
+	grants := map[*part]*distribution.Grant{}
+	for u := s.next; u < len(s.times); u++ {
+		if s.times[u] > 0 {
+			continue
+		}
+		if !spread && !c.pace.room() {
+			break
+		}
+		if !spread && !s.present.Has(u*s.unit) && !s.coming.Has(u*s.unit) {
+			continue
+		}
+		p := c.taker(s, u, spread)
+		if p == nil {
+			break
+		}
+		c.grant(s, p, u, spread, grants, now)
+	}
+	for p, g := range grants {
+		p.m.tell(g)
+	}
+	if !spread {
+		c.open(s)
+	}
+}
+
+// spread tells whether members fetch this object from the origin. Once it is
+// sealed, or the supernode had to fetch it after all, they need not.
+func (c *Coordinator) spread(s *swarm) bool {
+	return c.cfg.Mode == distribution.ModeSpread && !s.fetched && s.list == nil
+}
+
+// taker is the member that should take unit u: one that wants it, has the fewest
+// units outstanding, then took the fewest.
+func (c *Coordinator) taker(s *swarm, u int, spread bool) *part {
+	most := maxPace
+	if spread {
+		most = max(2, c.cfg.OriginParallel/max(1, s.wanting()))
+	}
+	var best *part
+	for _, p := range s.parts {
+		if !p.wants || p.have == nil || len(p.out) >= most || s.holds(p.have, u) {
+			continue
+		}
+		if best == nil || len(p.out) < len(best.out) || len(p.out) == len(best.out) && p.taken < best.taken {
+			best = p
+		}
+	}
+	return best
+}
+
+func (s *swarm) wanting() int {
+	n := 0
+	for _, p := range s.parts {
+		if p.wants {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Coordinator) grant(s *swarm, p *part, u int, spread bool, grants map[*part]*distribution.Grant, now time.Time) {
+	if _, already := p.out[u]; already {
+		return
+	}
+	s.times[u]++
+	p.out[u] = now
+	p.taken++
+	if spread {
+		s.who[u] = p.m.ID
+	} else {
+		c.pace.out++
+	}
+	g := grants[p]
+	if g == nil {
+		g = &distribution.Grant{Object: s.id, Origin: spread}
+		grants[p] = g
+	}
+	span := s.span(u)
+	if n := len(g.Spans); n > 0 && g.Spans[n-1].End() == int(span.First) {
+		g.Spans[n-1].N += span.N
+	} else if n < distribution.MaxSpans {
+		g.Spans = append(g.Spans, span)
+	}
+	c.metric.Grants.WithLabelValues(grantKind(spread)).Inc()
+}
+
+func grantKind(spread bool) string {
+	if spread {
+		return "origin"
+	}
+	return "supernode"
+}
+
+// open tells members, once every unit went out, that the supernode's upload is
+// free for whatever they miss.
+func (c *Coordinator) open(s *swarm) {
+	if !s.spent() && !c.anyFull(s) {
+		return
+	}
+	if s.present.Count() < s.present.Len() {
+		return
+	}
+	for _, p := range s.parts {
+		if p.wants && !p.open {
+			p.open = true
+			p.m.tell(&distribution.Grant{Object: s.id, Open: true})
+		}
+	}
+}
+
+func (c *Coordinator) anyFull(s *swarm) bool {
+	for _, p := range s.parts {
+		if p.full {
+			return true
+		}
+	}
+	return false
+}
+
+// reclaim takes grants back that bring nothing.
+func (c *Coordinator) reclaim(s *swarm, now time.Time) {
+	for _, p := range s.parts {
+		if now.Sub(p.moved) < c.cfg.Stall {
+			continue
+		}
+		for u, since := range p.out {
+			if now.Sub(since) > c.cfg.Stall {
+				c.metric.Reclaimed.Inc()
+				c.ungrant(s, p, u)
+			}
+		}
+	}
+}
+
+// ungrant lets unit u be granted again.
+func (c *Coordinator) ungrant(s *swarm, p *part, u int) {
+	if _, ok := p.out[u]; !ok {
+		return
+	}
+	delete(p.out, u)
+	if !c.spread(s) {
+		c.pace.lost()
+	}
+	if s.times[u] > 0 {
+		s.times[u]--
+	}
+	s.next = min(s.next, u)
+}
+
+// onNeed grants again what nobody offers to a member, if the supernode has it.
+func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
+	s := c.swarms[msg.Object]
+	if s == nil || !s.opened || s.parts[m.ID] == nil || s.parts[m.ID].have == nil {
+		return
+	}
+	p, now := s.parts[m.ID], time.Now()
+	spread := c.spread(s)
+	if !s.fetched && s.list != nil && !s.busy {
+		c.fetch(s)
+		return
+	}
+	grants := map[*part]*distribution.Grant{}
+	s.each(msg.Spans, func(u int) {
+		switch {
+		case s.holds(p.have, u):
+		case !spread && !s.present.Has(u*s.unit) && !s.coming.Has(u*s.unit):
+		case !spread && !c.pace.room() && len(p.out) > 0:
+		case c.pending(s, u, now):
+		default:
+			c.grant(s, p, u, spread, grants, now)
+		}
+	})
+	for p, g := range grants {
+		p.m.tell(g)
+	}
+}
+
+// pending tells whether somebody was granted unit u a moment ago, from whom the
+// asker can have it soon.
+func (c *Coordinator) pending(s *swarm, u int, now time.Time) bool {
+	for _, p := range s.parts {
+		if since, ok := p.out[u]; ok && now.Sub(since) < c.cfg.Stall/3 {
+			return true
+		}
+	}
+	return false
+}
+
+// onProgress books what a member has now.
+func (c *Coordinator) onProgress(m *member, msg *distribution.Progress) {
+	s := c.swarms[msg.Object]
+	if s == nil || !s.opened || s.parts[m.ID] == nil || s.parts[m.ID].have == nil {
+		return
+	}
+	p, now := s.parts[m.ID], time.Now()
+	if len(msg.Got) > 0 {
+		p.moved = now
+	}
+	for _, span := range msg.Got {
+		for b := int(span.First); b < min(span.End(), p.have.Len()); b++ {
+			p.have.Set(b)
+		}
+	}
+	for _, span := range msg.Lost {
+		for b := int(span.First); b < min(span.End(), p.have.Len()); b++ {
+			p.have.Clear(b)
+		}
+	}
+	s.each(msg.Got, func(u int) {
+		if _, ok := p.out[u]; ok && s.holds(p.have, u) {
+			delete(p.out, u)
+			if !c.spread(s) {
+				c.pace.arrived(now)
+			}
+		}
+	})
+	s.each(msg.Lost, func(u int) { c.ungrant(s, p, u) })
+	if p.have.Full() && !p.full {
+		p.full = true
+		c.becameFull(s, p)
+	}
+}
