@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -53,17 +54,23 @@ func (r *registry) credential(authorization string, forwarded bool) (credential,
 		return anonymousCredential(), nil
 	case strings.EqualFold(scheme, "basic"):
 		return basicCredential(strings.TrimSpace(rest))
+	case strings.ContainsFunc(authorization, unicode.IsControl):
+		return credential{}, malformed("Authorization")
 	}
 	return fixedCredential(authorization), nil
+}
+
+func malformed(what string) error {
+	return &distribution.OriginError{
+		Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "malformed " + what,
+	}
 }
 
 func basicCredential(encoded string) (credential, error) {
 	decoded, err := base64.StdEncoding.DecodeString(encoded)
 	user, password, ok := strings.Cut(string(decoded), ":")
 	if err != nil || !ok {
-		return credential{}, &distribution.OriginError{
-			Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "malformed Basic credentials",
-		}
+		return credential{}, malformed("Basic credentials")
 	}
 	return credential{
 		key:  sha256.Sum256([]byte("basic " + encoded)),

@@ -135,7 +135,7 @@ func (b *blob) learn(a *answer, manifest bool) (*body, error) {
 		}
 		return &body{answer: a, end: b.size, keep: true}, checkSize(b.size)
 	case http.StatusRequestedRangeNotSatisfiable:
-		if b.ranged.Store(false); a.ep.mirror || len(b.call.header["Range"]) > 0 {
+		if b.call.header.Get("Range") != "" {
 			return nil, nil
 		}
 	}

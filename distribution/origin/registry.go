@@ -16,6 +16,9 @@ import (
 // dead one costs its time-out once and not with every request.
 const mirrorRest = 30 * time.Second
 
+// mirrorTimeout bounds the wait for the head of a mirror's answer.
+const mirrorTimeout = 3 * time.Second
+
 // registry is one origin with its mirrors, and everything that its requests
 // share: slots, rates, the pause that it asked for.
 type registry struct {
@@ -69,6 +72,9 @@ func newRegistry(cfg Config, name string, entry Registry, configured bool, m *Me
 	r.endpoints = append(r.endpoints, &endpoint{base: ownBase(name, entry.PlainHTTP), trusted: true})
 	for _, ep := range r.endpoints {
 		ep.configured, ep.timeout = configured, cfg.Timeout
+		if ep.mirror {
+			ep.timeout = min(cfg.Timeout, mirrorTimeout)
+		}
 	}
 	return r, nil
 }

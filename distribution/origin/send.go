@@ -115,7 +115,7 @@ func (c *Client) roundTrip(a *answer, q *call, u *url.URL, auth string) (*http.R
 	if auth != "" {
 		req.Header.Set("Authorization", auth)
 	}
-	a.guard.Reset(q.reg.timeout)
+	a.guard.Reset(a.ep.timeout)
 	start := time.Now()
 	resp, err := a.ep.transport.RoundTrip(req)
 	c.metrics.latency.Observe(time.Since(start).Seconds())
