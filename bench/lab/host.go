@@ -106,3 +106,6 @@ func (h *Host) Cut(ctx context.Context, cut bool) error {
 	}
 	return nil
 }
+
+// Enter is a command that gives a shell in the host, while this process lives.
+func (h *Host) Enter() string { return "nsenter --net=" + h.thread.path() }

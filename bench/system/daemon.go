@@ -1,0 +1,106 @@
+//go:build linux
+
+package system
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/shoal-project/shoal/bench/lab"
+)
+
+// settings is a daemon's configuration file. It is written as JSON, which is
+// YAML too.
+type settings map[string]any
+
+// Offsets from the first port of a cluster, as the daemons' defaults have them.
+const (
+	supernodeControl = 1 + iota
+	supernodeChunks
+	supernodeAdmin
+)
+
+const (
+	peerRegistry = 10 + iota
+	peerControl
+	peerChunks
+	peerAdmin
+)
+
+// daemon is one of Shoal's, on one host.
+type daemon struct {
+	host   *lab.Host
+	dir    string // of all its files
+	binary string
+	admin  string // its address on loopback
+}
+
+// common are the settings that every daemon has here: all in one directory, and
+// the lab's registry as an origin that may be private and speaks plain HTTP.
+func (d daemon) common(origin string) settings {
+	return settings{
+		"data_dir": filepath.Join(d.dir, "data"),
+		"admin":    settings{"listen": d.admin, "socket": filepath.Join(d.dir, "admin.sock")},
+		"origin": settings{
+			"allow_private": []string{origin},
+			"registries":    []settings{{"name": origin, "plain_http": true}},
+		},
+	}
+}
+
+func (d daemon) configFile() string { return filepath.Join(d.dir, "config.yaml") }
+
+func (d daemon) writeConfig(s settings) error {
+	text, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(d.configFile(), text, 0o600)
+}
+
+// start runs the daemon and waits until it says that it is ready.
+func (d daemon) start(ctx context.Context) (*lab.Process, error) {
+	path := filepath.Join(d.dir, "log")
+	output, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	p, err := d.host.Start(lab.Command{Args: []string{d.binary, "serve", "--config", d.configFile()}, Stdout: output, Stderr: output})
+	if err != nil {
+		return nil, err
+	}
+	if err := waitReady(ctx, d.host, p, "http://"+d.admin+"/readyz"); err != nil {
+		return nil, errors.Join(err, logTail(path), p.Kill())
+	}
+	return p, nil
+}
+
+// output runs one of the daemon's other commands to its end.
+func (d daemon) output(ctx context.Context, args ...string) (string, error) {
+	out, err := os.CreateTemp(d.dir, "out-")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	p, err := d.host.Start(lab.Command{Args: append([]string{d.binary}, args...), Stdout: out, Stderr: out})
+	if err != nil {
+		return "", err
+	}
+	failed := p.Wait(ctx)
+	text, err := os.ReadFile(out.Name())
+	if failed != nil {
+		return "", fmt.Errorf("%w: %s", failed, text)
+	}
+	return string(text), err
+}
+
+func loopback(port uint16) string { return fmt.Sprintf("127.0.0.1:%d", port) }
