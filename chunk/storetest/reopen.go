@@ -43,8 +43,10 @@ func (s *suite) testReopen(t *testing.T, crash bool) {
 	if n := part.VerifyPresent(t, o); n != 2 || !o.Have().Has(1) || !o.Have().Has(3) {
 		t.Errorf("reopened: %d chunks of the partial object, want 1 and 3", n)
 	}
-	part.Fill(t, o)
-	part.VerifyPresent(t, o)
+	part.Fill(t, o, 0, 2)
+	if n := part.VerifyPresent(t, o); n != 4 {
+		t.Errorf("reopened: %d chunks after filling the gaps, want 4", n)
+	}
 	again := whole.open(t, store)
 	if n := whole.VerifyPresent(t, again); n != 1 {
 		t.Errorf("reopened: %d chunks of the sealed object, want 1", n)

@@ -1,0 +1,282 @@
+package diskstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"github.com/shoal-project/shoal/chunk"
+)
+
+// handle implements chunk.Object.
+type handle struct {
+	object *object
+	files  *files
+	closed atomic.Bool
+}
+
+var _ chunk.Object = (*handle)(nil)
+
+func (h *handle) Digest() chunk.Digest { return h.object.digest }
+func (h *handle) Size() int64          { return h.object.size }
+
+// check tells whether the handle still works.
+func (h *handle) check() error {
+	if h.closed.Load() || h.object.store.closed.Load() {
+		return chunk.ErrClosed
+	}
+	return nil
+}
+
+// outcome is an operation's error in the words of the contract.
+func (h *handle) outcome(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return chunk.ErrClosed
+	}
+	return diskError(err)
+}
+
+func (h *handle) WriteAt(p []byte, off int64) (int, error) {
+	if err := h.check(); err != nil {
+		return 0, err
+	}
+	size := h.object.size
+	if off < 0 || off > size || int64(len(p)) > size-off {
+		return 0, fmt.Errorf("write %d bytes at %d: beyond the object's %d", len(p), off, size)
+	}
+	done := 0
+	for done < len(p) {
+		at := off + int64(done)
+		i := int(at / chunk.Size)
+		n := int(min(int64(len(p)-done), int64(i+1)*chunk.Size-at))
+		if err := h.writeChunk(i, p[done:done+n], at); err != nil {
+			return done, fmt.Errorf("write into chunk %d of %s: %w", i, h.object.digest, err)
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// writeChunk writes bytes that lie in chunk i.
+func (h *handle) writeChunk(i int, p []byte, off int64) error {
+	o := h.object
+	mask := blockMask(off%chunk.Size, int64(len(p)))
+	claimed, first, err := o.claim(i, mask)
+	if err != nil {
+		return err
+	}
+	if claimed != 0 {
+		if err := o.store.reserve(o.blockBytes(i, claimed), first); err != nil {
+			o.unclaim(i, claimed, false)
+			return err
+		}
+	}
+	_, err = h.files.data.WriteAt(p, off)
+	if noRoom(err) && o.store.afterNoRoom() {
+		_, err = h.files.data.WriteAt(p, off)
+	}
+	if err != nil {
+		o.unclaim(i, claimed, true)
+	}
+	return h.outcome(err)
+}
+
+// claim notes that blocks of chunk i are being written. It returns those that
+// nobody claimed before, which are to be reserved, and whether no block of the
+// chunk had been.
+func (o *object) claim(i int, mask uint16) (claimed uint16, first bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.present == nil {
+		return 0, false, chunk.ErrClosed
+	}
+	if o.present.Has(i) {
+		return 0, false, chunk.ErrPresent
+	}
+	claimed, first = mask&^o.touched[i], o.touched[i] == 0
+	o.touched[i] |= claimed
+	o.bytes += o.blockBytes(i, claimed)
+	return claimed, first, nil
+}
+
+// unclaim takes a claim back, and its reservation if it was made.
+func (o *object) unclaim(i int, claimed uint16, reserved bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.present == nil || o.present.Has(i) {
+		return
+	}
+	claimed &= o.touched[i]
+	o.touched[i] &^= claimed
+	n := o.blockBytes(i, claimed)
+	o.bytes -= n
+	if reserved {
+		o.store.charge(-n)
+	}
+}
+
+func (h *handle) Put(i int, sums chunk.Sums) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	o := h.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.present == nil {
+		return chunk.ErrClosed
+	}
+	if o.present.Has(i) {
+		return nil
+	}
+	if err := o.mayPut(i, sums); err != nil {
+		return fmt.Errorf("put chunk %d of %s: %w", i, o.digest, err)
+	}
+	if err := o.record(h.files, i, sums); err != nil {
+		return fmt.Errorf("put chunk %d of %s: %w", i, o.digest, h.outcome(err))
+	}
+	o.sums[i] = slices.Clone(sums)
+	o.touched[i] = 0
+	o.present.Set(i)
+	o.count++
+	o.await(i)
+	return nil
+}
+
+// mayPut tells what forbids recording chunk i. o.mu is held.
+func (o *object) mayPut(i int, sums chunk.Sums) error {
+	if i < 0 || i >= o.present.Len() {
+		return fmt.Errorf("the object has %d chunks", o.present.Len())
+	}
+	length := chunk.Length(o.size, i)
+	if len(sums) != chunk.BlockCount(length) {
+		return fmt.Errorf("%w: %d block digests for %d bytes", chunk.ErrCorrupt, len(sums), length)
+	}
+	if n := o.blockBytes(i, o.touched[i]); n != length {
+		return fmt.Errorf("only %d of its %d bytes were written", n, length)
+	}
+	if o.list != nil && sums.Digest() != o.list.Chunks[i] {
+		return fmt.Errorf("%w: the sealed list has another digest", chunk.ErrCorrupt)
+	}
+	return nil
+}
+
+// record writes chunk i's sums and its mark. o.mu is held.
+func (o *object) record(f *files, i int, sums chunk.Sums) error {
+	var buf [sumsStride]byte
+	raw, err := sums.AppendBinary(buf[:0])
+	if err != nil {
+		return err
+	}
+	if _, err := f.have.WriteAt(raw, sumsOffset(o.size, i)); err != nil {
+		return err
+	}
+	mark := encodeMark(o.digest, i, written, raw)
+	_, err = f.have.WriteAt(mark[:], markOffset(i))
+	return err
+}
+
+func (h *handle) Have() *chunk.Bitmap {
+	o := h.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.present == nil {
+		return chunk.NewBitmap(chunk.Count(o.size))
+	}
+	return o.present.Clone()
+}
+
+func (h *handle) Sums(i int) chunk.Sums {
+	o := h.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.present == nil || !o.present.Has(i) {
+		return nil
+	}
+	return o.sums[i]
+}
+
+func (h *handle) ReadAt(p []byte, off int64) (int, error) {
+	if err := h.check(); err != nil {
+		return 0, err
+	}
+	n, err := h.files.data.ReadAt(p, off)
+	if err == io.EOF {
+		return n, io.EOF
+	}
+	return n, h.outcome(err)
+}
+
+func (h *handle) Drop(i int) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	o := h.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.present == nil {
+		return chunk.ErrClosed
+	}
+	if i < 0 || i >= o.present.Len() {
+		return fmt.Errorf("drop chunk %d of %s: it has %d chunks", i, o.digest, o.present.Len())
+	}
+	if o.touched[i] != 0 {
+		o.forgetBlocks(h.files, i)
+	}
+	if !o.present.Has(i) {
+		return nil
+	}
+	if err := o.drop(h.files, []int{i}); err != nil {
+		return fmt.Errorf("drop chunk %d of %s: %w", i, o.digest, h.outcome(err))
+	}
+	return nil
+}
+
+func (h *handle) Seal(l *chunk.List, s chunk.Seal) error {
+	o := h.object
+	if err := errors.Join(l.Describes(o.digest, o.size), s.Validate()); err != nil {
+		return fmt.Errorf("seal %s: %w", o.digest, err)
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	if err := o.recordSeal(h.files, l, s); err != nil {
+		return fmt.Errorf("seal %s: %w", o.digest, h.outcome(err))
+	}
+	return nil
+}
+
+func (h *handle) Sealed() (*chunk.List, chunk.Seal, bool) {
+	o := h.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.list, o.seal, o.list != nil
+}
+
+func (h *handle) File() (*os.File, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(h.object.path)
+	if err != nil {
+		return nil, fmt.Errorf("open the file of %s: %w", h.object.digest, err)
+	}
+	return f, nil
+}
+
+func (h *handle) Sync() error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	return h.object.sync(true)
+}
+
+func (h *handle) Close() error {
+	if h.closed.Swap(true) {
+		return chunk.ErrClosed
+	}
+	h.object.store.release(h.object)
+	return nil
+}

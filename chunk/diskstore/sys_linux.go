@@ -1,0 +1,75 @@
+package diskstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// onFd calls op with f's descriptor, which stays open until op returns.
+func onFd(f *os.File, op func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var opErr error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if opErr = op(int(fd)); !errors.Is(opErr, unix.EINTR) {
+				return
+			}
+		}
+	})
+	return errors.Join(err, opErr)
+}
+
+// syncData makes f's bytes and length durable, but not its times.
+func syncData(f *os.File) error { return onFd(f, unix.Fdatasync) }
+
+// punch gives n bytes at off back to the file system; they read as zero.
+func punch(f *os.File, off, n int64) error {
+	return onFd(f, func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+// allocated is how many bytes of the disk a file takes, -1 if unknown.
+func allocated(info os.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return -1
+}
+
+// freeBytes is what the file system of dir has left for this process.
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return -1, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// lockFile takes the store's lock without waiting; it goes with the process.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s is held by another process: stop it, or give this one a store directory of its own", path)
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// noRoom tells whether err means that the disk, or a quota on it, is full.
+func noRoom(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
