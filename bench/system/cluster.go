@@ -77,11 +77,11 @@ func (c *Cluster) makeKey(ctx context.Context) (string, error) {
 func (c *Cluster) startSupernode(ctx context.Context, key string) (string, error) {
 	d := c.daemon(c.config.Supernode, c.config.Binaries.Supernode, supernodeAdmin)
 	control := c.config.Supernode.At(c.config.FirstPort + supernodeControl)
-	s := d.common(c.config.Origin)
+	s := d.common(c.config.Origin, settings{"mode": c.config.Mode})
 	s["network_key"] = key
 	s["control"] = settings{"listen": control.String()}
 	s["exchange"] = settings{"listen": c.config.Supernode.At(c.config.FirstPort + supernodeChunks).String(), "security": c.config.Security}
-	s["swarm"] = settings{"mode": c.config.Mode}
+	s["origin"].(settings)["mode"] = c.config.Mode
 	if err := d.writeConfig(s); err != nil {
 		return "", err
 	}
@@ -110,7 +110,7 @@ func (c *Cluster) startPeers(ctx context.Context, key, supernode string) error {
 }
 
 func (c *Cluster) startPeer(ctx context.Context, d daemon, key, supernode string) (*lab.Process, error) {
-	s := d.common(c.config.Origin)
+	s := d.common(c.config.Origin, nil)
 	s["network_key"] = key
 	s["supernode"] = settings{"address": []string{supernode}}
 	s["registry"] = settings{"listen": loopback(c.config.FirstPort + peerRegistry)}

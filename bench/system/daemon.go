@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -39,16 +40,19 @@ type daemon struct {
 	admin  string // its address on loopback
 }
 
-// common are the settings that every daemon has here: all in one directory, and
-// the lab's registry as an origin that may be private and speaks plain HTTP.
-func (d daemon) common(origin string) settings {
+// common are the settings that every daemon has here: all files in one
+// directory, and the lab's registry as an origin that may be private and speaks
+// plain HTTP. more is added to the section on origins.
+func (d daemon) common(registry string, more settings) settings {
+	origin := settings{
+		"allow_private": []string{registry},
+		"registries":    []settings{{"name": registry, "plain_http": true}},
+	}
+	maps.Copy(origin, more)
 	return settings{
 		"data_dir": filepath.Join(d.dir, "data"),
 		"admin":    settings{"listen": d.admin, "socket": filepath.Join(d.dir, "admin.sock")},
-		"origin": settings{
-			"allow_private": []string{origin},
-			"registries":    []settings{{"name": origin, "plain_http": true}},
-		},
+		"origin":   origin,
 	}
 }
 

@@ -34,7 +34,7 @@ func StartPeer(ctx context.Context, config PeerConfig) (*Peer, error) {
 		host: config.Host, dir: filepath.Join(config.Host.Dir(), config.Name),
 		binary: config.Binaries.Peer, admin: loopback(config.FirstPort + peerAdmin),
 	}
-	s := d.common(config.Origin)
+	s := d.common(config.Origin, nil)
 	s["registry"] = settings{"listen": loopback(config.FirstPort + peerRegistry)}
 	s["control"] = settings{"listen": loopback(config.FirstPort + peerControl)}
 	s["exchange"] = settings{"listen": loopback(config.FirstPort + peerChunks)}
