@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"net/http"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 const (
 	maxGrants    = 1 << 14
 	maxConfirmed = 1 << 15
+	maxResting   = 256
 )
+
+// restTime is how long a registry that failed is left alone by those who have
+// something stale to serve.
+const restTime = 10 * time.Second
 
 // credential stands for an Authorization header. It is keyed by a random secret
 // of this process, so that it is worth nothing elsewhere.
@@ -42,9 +48,11 @@ type access struct {
 	now       func() time.Time
 	fresh     time.Duration // Config.AuthCache
 	stale     time.Duration // Config.StaleAuth
+	staleWait time.Duration
 	secret    []byte
 	grants    *lru[grant, time.Time] // when the origin last said yes
 	confirmed *lru[member, struct{}]
+	resting   *lru[string, time.Time] // registries that failed, and when
 	asking    *flights[reply]
 	metrics   *Metrics
 }
@@ -91,13 +99,48 @@ func (a *access) judge(ctx context.Context, q question) (verdict, answer) {
 	if known && a.accepted(q.route.repo, who, a.fresh) {
 		return allowed, answer{}
 	}
-	r := a.ask(ctx, q, who, known)
+	spare := known && a.acceptedStale(q, who)
+	if spare && a.isResting(q.route.repo.registry) {
+		return stale, answer{err: errResting}
+	}
+	r := asked(ctx, a.patience(spare), func(ctx context.Context) reply { return a.ask(ctx, q, who, known) })
 	a.learn(q, who, r.answer)
-	v := r.verdict()
-	if r.failing() && known && a.acceptedStale(q, who) {
+	if r.failing() && spare {
+		a.rest(ctx, q.route.repo.registry)
 		return stale, r.answer
 	}
-	return v, r.answer
+	return r.verdict(), r.answer
+}
+
+// errResting says that a registry failed a moment ago.
+var errResting = errors.New("the origin failed a moment ago")
+
+// asked bounds an asking in time; what is asked goes on for others.
+func asked[V any](ctx context.Context, d time.Duration, ask func(context.Context) V) V {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return ask(ctx)
+}
+
+// patience is how long to wait for an origin: shorter when there is something
+// stale to spare.
+func (a *access) patience(spare bool) time.Duration {
+	if spare {
+		return min(a.staleWait, 2*a.up.header)
+	}
+	return 2 * a.up.header // a request may be made twice
+}
+
+// rest notes a failure, unless it was the caller who gave up.
+func (a *access) rest(ctx context.Context, registry string) {
+	if ctx.Err() == nil {
+		a.resting.put(registry, a.now())
+	}
+}
+
+func (a *access) isResting(registry string) bool {
+	at, ok := a.resting.get(registry)
+	return ok && within(a.now(), at, restTime)
 }
 
 // ask shares one HEAD among concurrent callers with the same credential. When
@@ -141,7 +184,7 @@ func (a *access) learn(q question, who credential, ans answer) {
 		a.accept(q.route.repo, who)
 		a.confirm(q.route.repo, q.route.digest)
 	case refused:
-		if ans.status == http.StatusUnauthorized || ans.status == http.StatusForbidden {
+		if ans.denies() {
 			a.refuse(q.route.repo, who)
 		}
 	case unclear:

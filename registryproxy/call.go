@@ -76,7 +76,13 @@ func (c *call) admit() *problem {
 	return nil
 }
 
-func (c *call) authorization() string { return c.r.Header.Get("Authorization") }
+// authorization is the caller's own. A caller may not speak as the node.
+func (c *call) authorization() string {
+	if a := c.r.Header.Get("Authorization"); a != distribution.NodeCredentials {
+		return a
+	}
+	return ""
+}
 
 func (c *call) isHead() bool { return c.r.Method == http.MethodHead }
 
@@ -144,7 +150,7 @@ func (c *call) decline(v verdict, ans answer) {
 
 // refuse hands on the origin's no, with its challenge word for word.
 func (c *call) refuse(ans answer) {
-	if p, denied := deniedAddress(ans.err); denied {
+	if p, denied := refusalIn(ans.err); denied {
 		c.fail(p)
 		return
 	}
@@ -162,13 +168,13 @@ func (c *call) unreachable(err error) {
 		c.status = statusGone
 		return
 	}
-	if p, denied := deniedAddress(err); denied {
+	if p, denied := refusalIn(err); denied {
 		c.fail(p)
 		return
 	}
 	c.log.Warn("origin unreachable", "registry", c.route.repo.registry, "err", err)
 	c.w.Header().Del("Warning")
-	p := &problem{http.StatusBadGateway, codeUnavailable, fmt.Sprintf("%s cannot be reached: check the network, or name a mirror for it", c.route.repo.registry)}
+	p := &problem{http.StatusBadGateway, codeUnavailable, fmt.Sprintf("%s cannot be reached: %s; check the network, or name a mirror for it", c.route.repo.registry, reason(err))}
 	switch {
 	case c.route.byNamespace:
 		p.status, p.code = http.StatusNotFound, unknownCode(c.route)

@@ -39,6 +39,10 @@ type Config struct {
 	AuthCache time.Duration `mapstructure:"auth_cache"`
 	// StaleAuth is how long it holds while the origin gives no answer.
 	StaleAuth time.Duration `mapstructure:"stale_auth"`
+	// StaleWait bounds the wait for an origin while something stale may be served
+	// in its stead. After it, or another failure, the registry is not asked for
+	// restTime in such cases.
+	StaleWait time.Duration `mapstructure:"stale_wait"`
 	// TrustManifests takes a manifest's word that the blobs it names lie in its
 	// repository. Registries check that on push; one that does not could vouch
 	// for a blob that it does not have. False costs one HEAD for each blob.
@@ -74,8 +78,9 @@ func Default() Config {
 		Tags:            []TagRule{{Match: "**", Policy: PolicyRevalidate, StaleIfError: time.Hour}},
 		AuthCache:       time.Minute,
 		StaleAuth:       time.Hour,
+		StaleWait:       5 * time.Second,
 		TrustManifests:  true,
-		OriginTimeout:   30 * time.Second,
+		OriginTimeout:   60 * time.Second,
 		OpenTimeout:     20 * time.Second,
 		StallTimeout:    30 * time.Second,
 	}
@@ -99,7 +104,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("tags[%d]: %w", i, err))
 		}
 	}
-	errs = append(errs, notNegative("auth_cache", c.AuthCache), notNegative("stale_auth", c.StaleAuth),
+	errs = append(errs, notNegative("auth_cache", c.AuthCache), notNegative("stale_auth", c.StaleAuth), positive("stale_wait", c.StaleWait),
 		positive("origin_timeout", c.OriginTimeout), positive("open_timeout", c.OpenTimeout), positive("stall_timeout", c.StallTimeout))
 	return errors.Join(errs...)
 }

@@ -71,12 +71,12 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	intercept := o.intercept
 	may := o.may(r)
 	o.mu.Unlock()
+	if intercept != nil && intercept(w, r) {
+		return
+	}
 	if !may {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Origin, \"private\""`)
 		http.Error(w, "no", http.StatusUnauthorized)
-		return
-	}
-	if intercept != nil && intercept(w, r) {
 		return
 	}
 	o.inner.ServeHTTP(w, r)

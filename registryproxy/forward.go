@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/shoal-project/shoal/distribution"
@@ -13,16 +14,56 @@ import (
 // errStalled says that an origin went silent.
 var errStalled = errors.New("the origin sent nothing for too long")
 
+// nobody is Basic credentials with neither user nor password. The origin package
+// exchanges them for the token that a registry gives to anybody.
+const nobody = "Basic Og=="
+
+// maxTokenRegistries bounds upstream.tokens.
+const maxTokenRegistries = 1024
+
 // upstream is the origins, with every wait bounded.
 type upstream struct {
 	origin distribution.Forwarder
 	header time.Duration // longest wait for a response header
 	stall  time.Duration // longest wait for the next bytes of a body
+	// tokens are the registries that want a token even of nobody.
+	tokens *lru[string, struct{}]
 }
 
 // forward passes a request on. The response's body must be closed; it fails
 // when the origin stalls.
+//
+// Most clients see no challenge of a registry behind a proxy in time to get a
+// token for a public image, so a request without credentials is made as nobody
+// where the registry wants a token. A refusal goes back with the challenge.
 func (u upstream) forward(ctx context.Context, req distribution.Request) (*http.Response, error) {
+	if req.Authorization != "" {
+		return u.send(ctx, req)
+	}
+	asNobody := req
+	asNobody.Authorization = nobody
+	if _, ok := u.tokens.get(req.Registry); ok {
+		return u.send(ctx, asNobody)
+	}
+	resp, err := u.send(ctx, req)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !wantsToken(resp.Header) {
+		return resp, err
+	}
+	_ = resp.Body.Close()
+	u.tokens.put(req.Registry, struct{}{})
+	return u.send(ctx, asNobody)
+}
+
+func wantsToken(h http.Header) bool {
+	for _, v := range h.Values("Www-Authenticate") {
+		if scheme, _, _ := strings.Cut(strings.TrimSpace(v), " "); strings.EqualFold(scheme, "bearer") {
+			return true
+		}
+	}
+	return false
+}
+
+func (u upstream) send(ctx context.Context, req distribution.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(u.header, func() { cancel(context.DeadlineExceeded) })
 	resp, err := u.origin.Forward(ctx, req)
@@ -106,7 +147,7 @@ const (
 func (a answer) verdict() verdict {
 	switch {
 	case a.err != nil:
-		if _, denied := deniedAddress(a.err); denied {
+		if _, final := refusalIn(a.err); final {
 			return refused
 		}
 		return unreachable
@@ -116,6 +157,11 @@ func (a answer) verdict() verdict {
 		return refused
 	}
 	return unclear
+}
+
+// denies tells a no to the caller, as opposed to one for now.
+func (a answer) denies() bool {
+	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
 }
 
 // failing tells whether stale content may stand in.

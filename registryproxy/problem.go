@@ -1,6 +1,7 @@
 package registryproxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -87,13 +88,38 @@ func unknownCode(t route) string {
 	}
 }
 
-// deniedAddress finds the origin package's refusal to go where it was asked.
-func deniedAddress(err error) (*problem, bool) {
+// refusalIn finds a refusal in an error of the origin package: of the caller's
+// credentials, or to go where it was asked.
+func refusalIn(err error) (*problem, bool) {
 	var refusal *distribution.OriginError
-	if !errors.As(err, &refusal) || (refusal.Code != codeDenied && refusal.Status != http.StatusForbidden) {
+	if !errors.As(err, &refusal) {
 		return nil, false
 	}
-	return &problem{http.StatusForbidden, codeDenied, trim(refusal.Message)}, true
+	p := &problem{refusal.Status, refusal.Code, trim(refusal.Message)}
+	switch {
+	case refusal.Status == http.StatusUnauthorized:
+		p.code = codeUnauthorized
+	case refusal.Status == http.StatusForbidden, refusal.Code == codeDenied:
+		p.status, p.code = http.StatusForbidden, codeDenied
+	case refusal.Code == codeNameInvalid:
+		p.status = http.StatusBadRequest
+	default:
+		return nil, false
+	}
+	return p, true
+}
+
+// reason is what an error of the origin package says for users.
+func reason(err error) string {
+	var refusal *distribution.OriginError
+	switch {
+	case errors.As(err, &refusal):
+		return trim(refusal.Message)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errStalled):
+		return "no answer in time"
+	default:
+		return trim(err.Error())
+	}
 }
 
 // trim bounds what others wrote to a line.

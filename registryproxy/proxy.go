@@ -53,18 +53,19 @@ func New(cfg Config, objects distribution.Objects, origin distribution.Forwarder
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Proxy{
 		cfg: cfg, objects: objects, log: log, metrics: m, state: state, stop: stop,
-		up:  upstream{origin: origin, header: cfg.OriginTimeout, stall: cfg.StallTimeout},
+		up:  upstream{origin: origin, header: cfg.OriginTimeout, stall: cfg.StallTimeout, tokens: newLRU[string, struct{}](maxTokenRegistries)},
 		now: time.Now, canonical: canonical,
 	}
 	for _, o := range opts {
 		o(p)
 	}
 	p.access = &access{
-		up: p.up, state: state, now: p.now, fresh: cfg.AuthCache, stale: cfg.StaleAuth, secret: newSecret(),
+		up: p.up, state: state, now: p.now, fresh: cfg.AuthCache, stale: cfg.StaleAuth, staleWait: cfg.StaleWait, secret: newSecret(),
 		grants: newLRU[grant, time.Time](maxGrants), confirmed: newLRU[member, struct{}](maxConfirmed),
-		asking: newFlights[reply](ctx, &p.wg), metrics: m,
+		resting: newLRU[string, time.Time](maxResting), asking: newFlights[reply](ctx, &p.wg), metrics: m,
 	}
-	p.tags = &tags{up: p.up, state: state, access: p.access, now: p.now, asking: newFlights[resolution](ctx, &p.wg), metrics: m}
+	probes := &probes{ctx: ctx, wg: &p.wg, access: p.access, asked: newLRU[repo, time.Time](maxRecords)}
+	p.tags = &tags{up: p.up, state: state, access: p.access, probes: probes, now: p.now, asking: newFlights[resolution](ctx, &p.wg), metrics: m}
 	p.wg.Go(func() { state.run(ctx) })
 	return p, nil
 }

@@ -27,6 +27,7 @@ type tags struct {
 	up      upstream
 	state   *state
 	access  *access
+	probes  *probes
 	now     func() time.Time
 	asking  *flights[resolution]
 	metrics *Metrics
@@ -75,16 +76,20 @@ func (t *tags) resolve(ctx context.Context, w wish) (verdict, resolution) {
 	if known && t.fresh(w.rule, rec) {
 		return t.known(ctx, w, rec)
 	}
-	res := t.ask(ctx, w, rec, known)
-	v := res.ans.verdict()
-	if v == allowed && res.Digest.IsZero() {
-		return t.done(unclear, "passed"), res
+	spare := known && t.mayServeStale(w, rec)
+	if spare && t.access.isResting(w.route.repo.registry) {
+		return t.done(stale, "stale"), resolution{tagRecord: rec}
 	}
-	if v == allowed {
+	res := asked(ctx, t.access.patience(spare), func(ctx context.Context) resolution { return t.ask(ctx, w, rec, known) })
+	v := res.ans.verdict()
+	switch {
+	case v == allowed && res.Digest.IsZero():
+		return t.done(unclear, "passed"), res
+	case v == allowed:
 		t.access.confirm(w.route.repo, res.Digest)
 		return t.done(allowed, "asked"), res
-	}
-	if res.ans.failing() && known && t.mayServeStale(w, rec) {
+	case res.ans.failing() && spare:
+		t.access.rest(ctx, w.route.repo.registry)
 		return t.done(stale, "stale"), resolution{tagRecord: rec, ans: res.ans}
 	}
 	return t.done(v, "failed"), res
@@ -149,7 +154,7 @@ func (t *tags) fromOrigin(ctx context.Context, w wish, who credential, rec tagRe
 		res.tagRecord = rec
 	case res.ans.verdict() == allowed:
 		res = t.read(ctx, w, res.ans)
-	case res.ans.status == http.StatusUnauthorized, res.ans.status == http.StatusForbidden:
+	case res.ans.denies():
 		t.access.refuse(w.route.repo, who)
 	}
 	if res.Digest.IsZero() || res.ans.verdict() != allowed {
@@ -158,6 +163,9 @@ func (t *tags) fromOrigin(ctx context.Context, w wish, who credential, rec tagRe
 	res.At = t.now()
 	t.access.accept(w.route.repo, who)
 	t.state.setTag(w.key(), res.tagRecord)
+	if w.rule.StaleIfError > 0 && w.authorization != "" {
+		t.probes.consider(w.route.repo, w.request())
+	}
 	return res
 }
 

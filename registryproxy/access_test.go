@@ -1,0 +1,249 @@
+package registryproxy
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+)
+
+const (
+	alice   = "Basic YWxpY2U6c2VjcmV0"
+	mallory = "Basic bWFsbG9yeTpzZWNyZXQ="
+)
+
+// private is a rig with an image in a/private that Alice may read.
+func private(t *testing.T, cfg Config) (r *rig, manifest, layer chunk.Digest) {
+	t.Helper()
+	r = newRig(t, cfg)
+	manifest = chunk.SumBytes(r.image(t, "a/private", "v1", []byte("secret layer")))
+	r.set(func(o *origin) { o.users["a/private"] = []string{alice} })
+	return r, manifest, chunk.SumBytes([]byte("secret layer"))
+}
+
+func TestPrivate(t *testing.T) {
+	r, manifest, layer := private(t, testConfig())
+	paths := []string{"/v2/a/private/manifests/v1", "/v2/a/private/manifests/" + manifest.String(), "/v2/a/private/blobs/" + layer.String()}
+	for _, p := range paths {
+		if got := r.get(t, p, "Authorization", alice); got.status != 200 {
+			t.Fatalf("alice, %s: %d %s", p, got.status, got.body)
+		}
+	}
+	for _, p := range paths { // all of it is in the cache now
+		for _, who := range []string{mallory, "", distribution.NodeCredentials, "Bearer x", nobody} {
+			for _, m := range []string{"GET", "HEAD"} {
+				got := r.do(t, m, p, "Authorization", who)
+				if got.status != 401 || got.header.Get("Www-Authenticate") != `Basic realm="Origin, \"private\""` {
+					t.Errorf("%q, %s %s: %d %q", who, m, p, got.status, got.header.Get("Www-Authenticate"))
+				}
+				if want := errorJSON("UNAUTHORIZED", "the origin wants other credentials: log in"); m == "GET" && string(got.body) != want {
+					t.Errorf("body %s", got.body)
+				}
+			}
+		}
+	}
+}
+
+func TestRevokedCaller(t *testing.T) {
+	r, _, layer := private(t, testConfig())
+	blob := "/v2/a/private/blobs/" + layer.String()
+	if got := r.get(t, blob, "Authorization", alice); got.status != 200 {
+		t.Fatalf("status %d", got.status)
+	}
+	r.set(func(o *origin) { o.users["a/private"] = nil })
+	r.asked("")
+	r.clock.advance(time.Minute - 1)
+	if got := r.get(t, blob, "Authorization", alice); got.status != 200 || r.asked("") != 0 {
+		t.Errorf("within auth_cache: status %d", got.status)
+	}
+	r.clock.advance(1)
+	if got := r.get(t, blob, "Authorization", alice); got.status != 401 {
+		t.Errorf("after auth_cache: status %d", got.status)
+	}
+	// A refusal ends what might be stale, too.
+	r.fail(503)
+	if got := r.get(t, blob, "Authorization", alice); got.status != 502 {
+		t.Errorf("origin down after a refusal: status %d", got.status)
+	}
+}
+
+func TestDigestOfAnotherRepository(t *testing.T) {
+	r, manifest, layer := private(t, testConfig())
+	r.image(t, "b/public", "v1", []byte("other"))
+	for _, p := range []string{"manifests/v1", "blobs/" + layer.String()} {
+		if got := r.get(t, "/v2/a/private/"+p, "Authorization", alice); got.status != 200 {
+			t.Fatalf("alice: %d", got.status)
+		}
+	}
+	// The test registry shares blobs among its repositories; a real one does not.
+	r.set(func(o *origin) {
+		o.intercept = func(w http.ResponseWriter, req *http.Request) bool {
+			if req.URL.Path != "/v2/b/public/blobs/"+layer.String() {
+				return false
+			}
+			http.Error(w, "not here", http.StatusNotFound)
+			return true
+		}
+	})
+	if got := r.get(t, "/v2/b/public/manifests/v1", "Authorization", mallory); got.status != 200 {
+		t.Fatalf("public: %d", got.status)
+	}
+	for _, p := range []string{"blobs/" + layer.String(), "manifests/" + manifest.String()} {
+		for _, m := range []string{"GET", "HEAD"} {
+			if got := r.do(t, m, "/v2/b/public/"+p, "Authorization", mallory); got.status != 404 {
+				t.Errorf("%s of a/private through b/public: status %d", p, got.status)
+			}
+		}
+	}
+}
+
+func TestRequestsOfAPull(t *testing.T) {
+	layers := make([][]byte, 60)
+	for i := range layers {
+		layers[i] = []byte{'l', byte(i)}
+	}
+	pull := func(t *testing.T, r *rig) {
+		t.Helper()
+		if got := r.get(t, "/v2/org/app/manifests/v1"); got.status != 200 {
+			t.Fatalf("manifest: %d", got.status)
+		}
+		for _, l := range layers {
+			if got := r.get(t, "/v2/org/app/blobs/"+chunk.SumBytes(l).String()); got.status != 200 || string(got.body) != string(l) {
+				t.Fatalf("layer: %d %q", got.status, got.body)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		trust bool
+		cold  int
+		warm  int
+	}{{true, 1, 1}, {false, 61, 1}} {
+		cfg := testConfig()
+		cfg.TrustManifests = tt.trust
+		r := newRig(t, cfg)
+		r.image(t, "org/app", "v1", layers...)
+		pull(t, r)
+		if n := r.asked("HEAD"); n != tt.cold {
+			t.Errorf("trust %v: cold pull costs %d HEADs, want %d", tt.trust, n, tt.cold)
+		}
+		if n := r.asked("GET"); n != 61 {
+			t.Errorf("trust %v: cold pull costs %d GETs", tt.trust, n)
+		}
+		pull(t, r)
+		if n := r.asked(""); n != tt.warm {
+			t.Errorf("trust %v: warm pull costs %d requests, want %d", tt.trust, n, tt.warm)
+		}
+	}
+}
+
+func TestConcurrentRequestsAreCollapsed(t *testing.T) {
+	for _, path := range []string{"/v2/org/app/manifests/v1", "/v2/org/app/blobs/" + chunk.SumBytes([]byte("layer")).String()} {
+		r := newRig(t, testConfig())
+		body := r.image(t, "org/app", "v1", []byte("layer"))
+		r.objects.held[chunk.SumBytes(body)] = body
+		r.objects.held[chunk.SumBytes([]byte("layer"))] = []byte("layer")
+		const callers = 100
+		started := make(chan struct{})
+		release := sync.OnceFunc(func() { close(started) })
+		r.set(func(o *origin) {
+			o.intercept = func(http.ResponseWriter, *http.Request) bool { <-started; return false }
+		})
+		var wg sync.WaitGroup
+		for range callers {
+			wg.Go(func() {
+				if got := r.get(t, path); got.status != 200 {
+					t.Errorf("status %d", got.status)
+				}
+			})
+		}
+		r.waitForFlight(t)
+		release()
+		wg.Wait()
+		// A caller that came after the first answer may use it.
+		if n := r.asked("HEAD"); path[len(path)-2:] != "v1" && n != 1 {
+			t.Errorf("%s: %d HEADs for %d callers", path, n, callers)
+		} else if n > callers/2 {
+			t.Errorf("%s: %d HEADs for %d callers", path, n, callers)
+		}
+	}
+}
+
+// waitForFlight returns when a question is under way at the origin.
+func (r *rig) waitForFlight(t *testing.T) {
+	t.Helper()
+	for range 1000 {
+		r.origin.mu.Lock()
+		n := len(r.requests)
+		r.origin.mu.Unlock()
+		if n > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("nobody asked the origin")
+}
+
+func TestDeniedAddress(t *testing.T) {
+	r := newRig(t, testConfig())
+	r.up.fail(&distribution.OriginError{Code: "DENIED", Message: "10.0.0.1 is a private address; list it in origin.allow_private"})
+	for _, p := range []string{"/v2/org/app/manifests/v1", "/v2/org/app/tags/list", "/v2/org/app/manifests/v1?ns=10.0.0.1"} {
+		got := r.get(t, p)
+		if want := errorJSON("DENIED", "10.0.0.1 is a private address; list it in origin.allow_private"); got.status != 403 || string(got.body) != want {
+			t.Errorf("%s: %d %s", p, got.status, got.body)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	r := newRig(t, testConfig())
+	r.up.fail(&distribution.OriginError{Message: "connection refused", Err: errors.New("dial")})
+	for path, want := range map[string]int{
+		"/v2/org/app/manifests/v1": 502, "/v2/org/app/manifests/v1?ns=origin.test": 404,
+		"/v2/org/app/tags/list": 502, "/v2/org/app/tags/list?ns=origin.test": 404,
+	} {
+		if got := r.get(t, path); got.status != want || !isErrorBody(got.body) {
+			t.Errorf("%s: %d %s, want %d", path, got.status, got.body, want)
+		}
+	}
+}
+
+func TestOriginSilent(t *testing.T) {
+	cfg := testConfig()
+	cfg.OriginTimeout = 20 * time.Millisecond
+	r := newRig(t, cfg)
+	gone := make(chan struct{})
+	defer close(gone)
+	r.set(func(o *origin) {
+		o.intercept = func(http.ResponseWriter, *http.Request) bool { <-gone; return true }
+	})
+	if got := r.get(t, "/v2/org/app/manifests/v1"); got.status != 504 {
+		t.Errorf("status %d %s", got.status, got.body)
+	}
+}
+
+// TestTokenForNobody: a public image behind a token server needs no token of
+// the client's own.
+func TestTokenForNobody(t *testing.T) {
+	r := newRig(t, testConfig())
+	r.image(t, "org/app", "v1", []byte("layer"))
+	r.set(func(o *origin) {
+		o.intercept = func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Header.Get("Authorization") == nobody { // what the origin package exchanges
+				return false
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="https://auth.test/token",service="s"`)
+			w.WriteHeader(401)
+			return true
+		}
+	})
+	if got := r.get(t, "/v2/org/app/manifests/v1"); got.status != 200 {
+		t.Errorf("status %d %s", got.status, got.body)
+	}
+	if got := r.get(t, "/v2/org/app/manifests/v1", "Authorization", alice); got.status != 401 {
+		t.Errorf("with credentials: status %d", got.status)
+	}
+}
