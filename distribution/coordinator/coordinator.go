@@ -17,7 +17,7 @@ import (
 // Config tunes the judgement.
 type Config struct {
 	// Mode says who fetches from origins.
-	Mode distribution.OriginMode `mapstructure:"mode"`
+	Mode distribution.OriginMode `mapstructure:"-"`
 	// Unit is how many blocks (256 KiB) one grant from the supernode has, 1 to
 	// 16. Small units spread a relay's load finely; large ones cost fewer
 	// requests.

@@ -16,7 +16,7 @@ import (
 type Config struct {
 	// Parallel is how many ranges of one blob are asked of an origin at a time.
 	// More hides a registry's latency; fewer is politer. From 1 to 64.
-	Parallel int `mapstructure:"parallel"`
+	Parallel int `mapstructure:"-"`
 	// Window is the most runs of blocks in flight from one node. More fills a
 	// long fat link; fewer spreads the load over more nodes. From 1 to 64.
 	Window int `mapstructure:"window"`
