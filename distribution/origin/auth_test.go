@@ -255,3 +255,30 @@ func TestBasicRegistry(t *testing.T) {
 	src.Authorization = userPassword
 	wantWhole(t, open(t, newClient(t, testConfig(s)), src), data)
 }
+
+// TestCredentialHelper: config.json may name a program that knows.
+func TestCredentialHelper(t *testing.T) {
+	r := newTokenRegistry(t, content(10), 100)
+	dir := t.TempDir()
+	helper := "#!/bin/sh\nread host\necho x >> " + dir + "/asked\n" +
+		`echo "{\"ServerURL\":\"$host\",\"Username\":\"user\",\"Secret\":\"secret\"}"` + "\n"
+	config := `{"credHelpers":{"` + hostOf(r.Server) + `":"shoaltest"}}`
+	for name, text := range map[string]string{"docker-credential-shoaltest": helper, "config.json": config} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	cfg := testConfig(r.Server)
+	cfg.DockerConfig = filepath.Join(dir, "config.json")
+	c := newClient(t, cfg)
+	src := sourceOf(r.Server, r.data)
+	src.Authorization = distribution.NodeCredentials
+	for range 3 {
+		wantWhole(t, open(t, c, src), r.data)
+	}
+	asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+	if err != nil || len(asked) != len("x\n") {
+		t.Errorf("the helper was asked %d times (%v), want once", len(asked)/2, err)
+	}
+}

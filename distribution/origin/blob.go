@@ -157,7 +157,7 @@ func (b *blob) forget(ep *endpoint) {
 	}
 	b.target = nil
 	if ep.mirror {
-		b.ep = b.call.reg.endpoints[len(b.call.reg.endpoints)-1]
+		b.ep = b.call.own()
 	}
 }
 

@@ -13,8 +13,15 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 )
 
+// downRest is how long a registry that could not be reached with patience gets
+// one try a request only, so that callers with another way out take it at once.
+const downRest = 5 * time.Second
+
 // patience counts the failures in a row of one piece of work.
-type patience struct{ tries int }
+type patience struct {
+	tries int
+	since time.Time // the first of them
+}
 
 // fetch asks the endpoints in turn and the registry itself with patience. It
 // returns an answer that passed check; or, if check is nil, whatever the
@@ -73,7 +80,7 @@ func (c *Client) tryMirror(ctx context.Context, q *call, ep *endpoint, check fun
 	q.forget(ep)
 	var answered *distribution.OriginError
 	if !errors.As(err, &answered) {
-		ep.rest.Store(time.Now().Add(mirrorRest).UnixNano())
+		ep.restFor(mirrorRest)
 	}
 	c.metrics.retries.WithLabelValues("mirror").Inc()
 	c.log.Info("mirror does not serve, asking the next", "registry", q.reg.name, "mirror", ep.base.Host, "repository", q.repository, "err", withoutURL(err))
@@ -82,7 +89,7 @@ func (c *Client) tryMirror(ctx context.Context, q *call, ep *endpoint, check fun
 
 // insist asks the registry itself until it answers for good or patience ends.
 func (c *Client) insist(ctx context.Context, q *call, p *patience, check func(*answer) error) (*answer, error) {
-	ep := q.reg.endpoints[len(q.reg.endpoints)-1]
+	ep := q.own()
 	resolved := false
 	for {
 		a, err := c.send(ctx, q, ep, q.location(ep))
@@ -102,11 +109,12 @@ func (c *Client) insist(ctx context.Context, q *call, p *patience, check func(*a
 		}
 		wait, ok := c.patient(q, p, a, err)
 		if !ok {
-			if err != nil || check == nil {
-				return a, err
+			if err != nil {
+				ep.restFor(downRest)
 			}
-			return nil, refusal(a)
+			return giveUp(a, err, check)
 		}
+		c.log.Debug("asking the registry again", "registry", q.reg.name, "repository", q.repository, "wait", wait, "tries", p.tries)
 		if a != nil {
 			a.Close()
 		}
@@ -117,6 +125,15 @@ func (c *Client) insist(ctx context.Context, q *call, p *patience, check func(*a
 	}
 }
 
+// giveUp is the end of patience: the last refusal, or that nothing answers.
+func giveUp(a *answer, err error, check func(*answer) error) (*answer, error) {
+	if err == nil && check != nil {
+		return nil, refusal(a)
+	}
+	return a, err
+}
+
+// settle makes of a lasting answer what fetch returns.
 func settle(a *answer, check func(*answer) error) (*answer, error) {
 	if check == nil {
 		return a, nil
@@ -154,13 +171,25 @@ func (c *Client) patient(q *call, p *patience, a *answer, err error) (time.Durat
 		}
 		wait = max(wait, after)
 	}
-	p.tries++
-	if p.tries > c.cfg.Retries {
+	if !p.more(c.cfg) || err != nil && q.own().resting() {
 		return 0, false
 	}
 	c.metrics.retries.WithLabelValues(reason).Inc()
 	return wait, true
 }
+
+// more counts a failure and tells whether there may be another try. Time-outs
+// use patience up sooner than refusals: two of them are enough.
+func (p *patience) more(cfg Config) bool {
+	if p.tries == 0 {
+		p.since = time.Now()
+	}
+	p.tries++
+	return p.tries <= cfg.Retries && time.Since(p.since) < 2*cfg.Timeout
+}
+
+// own is the registry itself, after all its mirrors.
+func (q *call) own() *endpoint { return q.reg.endpoints[len(q.reg.endpoints)-1] }
 
 // backoff is the pause after the given number of failures.
 func (c *Client) backoff(failures int) time.Duration {

@@ -36,7 +36,7 @@ func hostOf(s *httptest.Server) string {
 
 func newClient(t *testing.T, cfg Config) *Client {
 	t.Helper()
-	c, err := New(cfg, slog.New(slog.DiscardHandler), NewMetrics(nil))
+	c, err := New(cfg, discardSlog(), NewMetrics(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,3 +104,5 @@ func ranged(data []byte) http.HandlerFunc {
 }
 
 func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }
+
+func discardSlog() *slog.Logger { return slog.New(slog.DiscardHandler) }

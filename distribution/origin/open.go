@@ -58,8 +58,7 @@ func (c *Client) Stat(ctx context.Context, src distribution.Source) (int64, erro
 		size = a.resp.ContentLength
 		return nil
 	})
-	var refused *distribution.OriginError
-	if err != nil && (!errors.As(err, &refused) || refused.Status != http.StatusMethodNotAllowed) {
+	if err != nil && !headRefused(err) {
 		return 0, err
 	}
 	if err == nil {
@@ -74,6 +73,20 @@ func (c *Client) Stat(ctx context.Context, src distribution.Source) (int64, erro
 	}
 	defer b.Close()
 	return b.Size(), nil
+}
+
+// headRefused tells the statuses by which servers turn down a HEAD though they
+// would answer a GET; storage behind a URL that was signed for GET is one.
+func headRefused(err error) bool {
+	var refused *distribution.OriginError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // Open implements [distribution.Origin] with one GET of the first chunk. Its

@@ -83,10 +83,9 @@ func (p *part) finish() {
 	if p.off == p.end {
 		return
 	}
-	if p.forgive(); p.patience.tries > p.b.c.cfg.Retries {
+	if !p.forgive() && !p.patience.more(p.b.c.cfg) {
 		p.err = lie("many short ranges")
 	}
-	p.patience.tries++
 }
 
 // broke ends a body that failed, and waits before the next, or gives up.
@@ -116,10 +115,12 @@ func (p *part) broke(err error) {
 }
 
 // forgive forgets earlier failures once there was a block's worth of progress.
-func (p *part) forgive() {
-	if p.off-p.mark >= chunk.BlockSize {
-		p.patience.tries, p.mark = 0, p.off
+func (p *part) forgive() bool {
+	if p.off-p.mark < chunk.BlockSize {
+		return false
 	}
+	p.patience.tries, p.mark = 0, p.off
+	return true
 }
 
 func (p *part) endpoint() *endpoint {

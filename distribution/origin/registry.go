@@ -44,7 +44,7 @@ type endpoint struct {
 	timeout    time.Duration
 	transport  http.RoundTripper
 	challenge  atomic.Pointer[challenge] // the last one heard, without its scope
-	rest       atomic.Int64              // Unix nanoseconds until which to leave it alone
+	rest       atomic.Int64              // Unix nanoseconds until which to expect nothing of it
 }
 
 func newRegistry(cfg Config, name string, entry Registry, configured bool, m *Metrics) (*registry, error) {
@@ -114,6 +114,8 @@ func (r *registry) pause(d time.Duration) {
 }
 
 func (e *endpoint) resting() bool { return time.Now().UnixNano() < e.rest.Load() }
+
+func (e *endpoint) restFor(d time.Duration) { e.rest.Store(time.Now().Add(d).UnixNano()) }
 
 // target is the URL of a path of a repository here.
 func (e *endpoint) target(repository, path string, query url.Values) *url.URL {

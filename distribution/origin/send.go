@@ -46,6 +46,7 @@ func (c *Client) send(ctx context.Context, q *call, ep *endpoint, location *url.
 		return nil, a.fail(err)
 	}
 	a.guard.Stop()
+	ep.rest.Store(0)
 	return a, nil
 }
 

@@ -2,29 +2,54 @@ package origin
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
 )
 
+// openBodies counts the requests and bodies that a client has open.
+type openBodies struct {
+	http.RoundTripper
+	now, most atomic.Int32
+}
+
+func (o *openBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	n := o.now.Add(1)
+	for m := o.most.Load(); n > m && !o.most.CompareAndSwap(m, n); m = o.most.Load() {
+	}
+	resp, err := o.RoundTripper.RoundTrip(r)
+	if err != nil {
+		o.now.Add(-1)
+		return nil, err
+	}
+	resp.Body = &countedBody{ReadCloser: resp.Body, closed: sync.OnceFunc(func() { o.now.Add(-1) })}
+	return resp, nil
+}
+
+type countedBody struct {
+	io.ReadCloser
+	closed func()
+}
+
+func (b *countedBody) Close() error {
+	b.closed()
+	return b.ReadCloser.Close()
+}
+
 func TestConnectionsAreCapped(t *testing.T) {
 	data := content(8 * chunk.Size)
-	var now, most atomic.Int32
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		n := now.Add(1)
-		defer now.Add(-1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
-		time.Sleep(5 * time.Millisecond)
-		ranged(data)(w, r)
-	})
+	s := serve(t, ranged(data))
 	cfg := testConfig(s)
 	cfg.MaxConnections = 3
 	c := newClient(t, cfg)
+	counted := &openBodies{RoundTripper: c.configured[hostOf(s)].endpoints[0].transport}
+	c.configured[hostOf(s)].endpoints[0].transport = counted
 	var wg sync.WaitGroup
 	for range 3 {
 		b := open(t, c, sourceOf(s, data))
@@ -37,10 +62,35 @@ func TestConnectionsAreCapped(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	// A handler may still be returning while its connection's successor starts.
-	if n := most.Load(); n > 3+3 {
-		t.Errorf("%d requests at once, want about 3", n)
+	if n := counted.most.Load(); n != 3 {
+		t.Errorf("%d requests at once, want 3", n)
 	}
+}
+
+// TestIdleBodyIsGivenBack: a body that nobody comes for frees its slot.
+func TestIdleBodyIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := newRegistry(Default(), "a.example", Registry{}, false, NewMetrics(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.slots.acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p := r.slots.park(&body{answer: newAnswer(t.Context(), r), end: 1}, firstIdle, true)
+		time.Sleep(firstIdle - 1)
+		if free := len(r.slots.free); free != cap(r.slots.free)-1 {
+			t.Fatalf("%d of %d slots are free too soon", free, cap(r.slots.free))
+		}
+		time.Sleep(2)
+		synctest.Wait()
+		if free := len(r.slots.free); free != cap(r.slots.free) {
+			t.Errorf("%d of %d slots are free", free, cap(r.slots.free))
+		}
+		if p.take() != nil {
+			t.Error("the body can still be taken")
+		}
+	})
 }
 
 // TestHeldFirstBodiesGiveWay: blobs that were opened and not read leave no
