@@ -87,7 +87,7 @@ func (b *bench) cell(ctx context.Context, w workload, n int) (err error) {
 	contenders, err := b.startContenders(ctx)
 	defer func() {
 		for _, c := range contenders {
-			err = errors.Join(err, c.stop())
+			err = errors.Join(err, b.save(ctx, c, fmt.Sprintf("%s-%d-%s", w.name, n, c.mode)), c.stop())
 		}
 	}()
 	if err != nil {

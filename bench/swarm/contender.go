@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/shoal-project/shoal/bench/system"
 )
@@ -35,6 +36,14 @@ func (b *bench) startContenders(ctx context.Context) ([]*contender, error) {
 		started = append(started, c)
 	}
 	return started, nil
+}
+
+// save keeps what the daemons have to say, if that was asked for.
+func (b *bench) save(ctx context.Context, c *contender, name string) error {
+	if c.cluster == nil || b.options.logs == "" {
+		return nil
+	}
+	return c.cluster.Save(context.WithoutCancel(ctx), filepath.Join(b.options.logs, name))
 }
 
 func (c *contender) stop() error {

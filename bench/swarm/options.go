@@ -43,6 +43,7 @@ type options struct {
 	peers     int
 	rate      lab.Rate
 	json      string
+	logs      string
 	keep      bool
 	verbose   bool
 }
@@ -58,6 +59,7 @@ func parseOptions(args []string) (options, error) {
 	flags.IntVar(&o.peers, "peers", 8, "peers that are up, also when fewer pull")
 	flags.TextVar(&o.rate, "rate", o.rate, "speed of each link each way, such as 200mbit; none: unshaped")
 	flags.StringVar(&o.json, "json", "", "also write every run to this `file`")
+	flags.StringVar(&o.logs, "logs", "", "save the daemons' logs and metrics under this `directory`")
 	flags.BoolVar(&o.keep, "keep", false, "leave the lab up after the last run, until interrupted")
 	flags.BoolVar(&o.verbose, "v", false, "tell of every run as it ends")
 	if err := flags.Parse(args); err != nil {

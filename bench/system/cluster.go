@@ -32,17 +32,18 @@ type Cluster struct {
 	Supernode *lab.Process
 	Peers     []*lab.Process
 	config    ClusterConfig
-	dirs      []string
+	daemons   []daemon
 }
 
 // StartCluster starts the daemons and waits until all are ready.
 func StartCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 	c := &Cluster{config: config}
-	key, err := c.makeKey(ctx)
+	d := c.daemon(config.Supernode, config.Binaries.Supernode, supernodeAdmin)
+	key, err := c.makeKey(ctx, d)
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
-	supernode, err := c.startSupernode(ctx, key)
+	supernode, err := c.startSupernode(ctx, d, key)
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -52,17 +53,16 @@ func StartCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 	return c, nil
 }
 
-// daemon describes one of the cluster's.
+// daemon describes one of the cluster's, and remembers it.
 func (c *Cluster) daemon(host *lab.Host, binary string, admin uint16) daemon {
 	d := daemon{host: host, dir: filepath.Join(host.Dir(), c.config.Name), binary: binary, admin: loopback(c.config.FirstPort + admin)}
-	c.dirs = append(c.dirs, d.dir)
+	c.daemons = append(c.daemons, d)
 	return d
 }
 
 // makeKey makes the network key. All hosts see one file system, so one file is
 // enough.
-func (c *Cluster) makeKey(ctx context.Context) (string, error) {
-	d := c.daemon(c.config.Supernode, c.config.Binaries.Supernode, supernodeAdmin)
+func (c *Cluster) makeKey(ctx context.Context, d daemon) (string, error) {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return "", err
 	}
@@ -74,8 +74,7 @@ func (c *Cluster) makeKey(ctx context.Context) (string, error) {
 }
 
 // startSupernode returns its address in the form that peers are configured with.
-func (c *Cluster) startSupernode(ctx context.Context, key string) (string, error) {
-	d := c.daemon(c.config.Supernode, c.config.Binaries.Supernode, supernodeAdmin)
+func (c *Cluster) startSupernode(ctx context.Context, d daemon, key string) (string, error) {
 	control := c.config.Supernode.At(c.config.FirstPort + supernodeControl)
 	s := d.common(c.config.Origin, settings{"mode": c.config.Mode})
 	s["network_key"] = key
@@ -139,8 +138,8 @@ func (c *Cluster) Stop() error {
 		}
 	}
 	stopping.Wait()
-	for _, dir := range c.dirs {
-		errs = append(errs, os.RemoveAll(dir))
+	for _, d := range c.daemons {
+		errs = append(errs, os.RemoveAll(d.dir))
 	}
 	return errors.Join(errs...)
 }

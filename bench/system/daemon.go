@@ -32,6 +32,9 @@ const (
 	peerAdmin
 )
 
+// logName is the file of a daemon's output in its directory.
+const logName = "log"
+
 // daemon is one of Shoal's, on one host.
 type daemon struct {
 	host   *lab.Host
@@ -71,7 +74,7 @@ func (d daemon) writeConfig(s settings) error {
 
 // start runs the daemon and waits until it says that it is ready.
 func (d daemon) start(ctx context.Context) (*lab.Process, error) {
-	path := filepath.Join(d.dir, "log")
+	path := filepath.Join(d.dir, logName)
 	output, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
