@@ -49,6 +49,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 		p.have = have
 	}
 	if s.opened {
+		c.tellOpened(s, p)
 		c.welcome(s, p)
 		return
 	}
@@ -58,14 +59,18 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	}
 }
 
-// welcome tells a member of an open swarm all that it must know.
-func (c *Coordinator) welcome(s *swarm, p *part) {
+// tellOpened answers a Want; nothing else about the object is said before it.
+func (c *Coordinator) tellOpened(s *swarm, p *part) {
 	if p.have != nil && p.have.Len() != chunk.BlockCount(s.size) {
 		p.have = nil
 	}
 	p.sized(chunk.BlockCount(s.size))
 	c.metric.Wants.WithLabelValues("opened").Inc()
 	p.m.tell(&distribution.Opened{Object: s.id, Size: s.size, Direct: s.size <= chunk.Size})
+}
+
+// welcome tells a member of an open swarm all that it must know.
+func (c *Coordinator) welcome(s *swarm, p *part) {
 	if s.size <= chunk.Size {
 		return
 	}
@@ -109,9 +114,14 @@ func (c *Coordinator) openSwarm(s *swarm, src distribution.Source) {
 	c.catchUp(s)
 	for _, p := range s.parts {
 		if p.wants {
-			c.welcome(s, p)
+			c.tellOpened(s, p)
 		} else {
 			s.count(p)
+		}
+	}
+	for _, p := range s.parts {
+		if p.wants {
+			c.welcome(s, p)
 		}
 	}
 	if !s.wanted() {
