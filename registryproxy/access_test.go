@@ -1,11 +1,17 @@
 package registryproxy
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
@@ -140,51 +146,109 @@ func TestRequestsOfAPull(t *testing.T) {
 	}
 }
 
+// held is an origin that answers HEADs when it is let go.
+type held struct {
+	mu      sync.Mutex
+	heads   map[string]int // by credential
+	letGo   chan struct{}
+	digest  chunk.Digest
+	refused string // a credential
+}
+
+func (h *held) Forward(ctx context.Context, r distribution.Request) (*http.Response, error) {
+	h.mu.Lock()
+	h.heads[r.Authorization]++
+	h.mu.Unlock()
+	select {
+	case <-h.letGo:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	resp := &http.Response{StatusCode: 200, Body: http.NoBody, ContentLength: 5, Header: http.Header{
+		"Content-Type": {ociManifest}, "Docker-Content-Digest": {h.digest.String()},
+	}}
+	if r.Authorization == h.refused {
+		resp.StatusCode = 401
+	}
+	return resp, nil
+}
+
 func TestConcurrentRequestsAreCollapsed(t *testing.T) {
-	for _, path := range []string{"/v2/org/app/manifests/v1", "/v2/org/app/blobs/" + chunk.SumBytes([]byte("layer")).String()} {
-		r := newRig(t, testConfig())
-		body := r.image(t, "org/app", "v1", []byte("layer"))
-		r.objects.held[chunk.SumBytes(body)] = body
-		r.objects.held[chunk.SumBytes([]byte("layer"))] = []byte("layer")
-		const callers = 100
-		started := make(chan struct{})
-		release := sync.OnceFunc(func() { close(started) })
-		r.set(func(o *origin) {
-			o.intercept = func(http.ResponseWriter, *http.Request) bool { <-started; return false }
+	content := []byte("layer")
+	d := chunk.SumBytes(content)
+	for _, path := range []string{"/v2/org/app/manifests/v1", "/v2/org/app/manifests/" + d.String(), "/v2/org/app/blobs/" + d.String()} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &held{heads: make(map[string]int), letGo: make(chan struct{}), digest: d, refused: mallory}
+			o := newObjects(h)
+			o.held[d] = content
+			p, err := New(testConfig(), o, h, slog.New(slog.DiscardHandler), NewMetrics(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for i := range 100 {
+				wg.Go(func() {
+					r := httptest.NewRequest("GET", path, nil)
+					w := httptest.NewRecorder()
+					who, want := alice, 200
+					if i%2 == 1 {
+						who, want = mallory, 401
+					}
+					r.Header.Set("Authorization", who)
+					p.ServeHTTP(w, r)
+					if w.Code != want {
+						t.Errorf("%s: %d, want %d", who, w.Code, want)
+					}
+				})
+			}
+			synctest.Wait() // every caller waits
+			close(h.letGo)
+			wg.Wait()
+			if diff := cmp.Diff(map[string]int{alice: 1, mallory: 1}, h.heads); diff != "" {
+				t.Errorf("%s: HEADs (-want +got):\n%s", path, diff)
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
 		})
-		var wg sync.WaitGroup
-		for range callers {
-			wg.Go(func() {
-				if got := r.get(t, path); got.status != 200 {
-					t.Errorf("status %d", got.status)
-				}
-			})
-		}
-		r.waitForFlight(t)
-		release()
-		wg.Wait()
-		// A caller that came after the first answer may use it.
-		if n := r.asked("HEAD"); path[len(path)-2:] != "v1" && n != 1 {
-			t.Errorf("%s: %d HEADs for %d callers", path, n, callers)
-		} else if n > callers/2 {
-			t.Errorf("%s: %d HEADs for %d callers", path, n, callers)
-		}
 	}
 }
 
-// waitForFlight returns when a question is under way at the origin.
-func (r *rig) waitForFlight(t *testing.T) {
-	t.Helper()
-	for range 1000 {
-		r.origin.mu.Lock()
-		n := len(r.requests)
-		r.origin.mu.Unlock()
-		if n > 0 {
-			return
+// TestStaleWait: an origin that is silent costs the first caller StaleWait and
+// the next ones nothing.
+func TestStaleWait(t *testing.T) {
+	content := []byte("layer")
+	d := chunk.SumBytes(content)
+	synctest.Test(t, func(t *testing.T) {
+		h := &held{heads: make(map[string]int), letGo: make(chan struct{}), digest: d}
+		o := newObjects(h)
+		o.held[d] = content
+		cfg := tagConfig(TagRule{Match: "**", Policy: PolicyRevalidate, StaleIfError: time.Hour})
+		p, err := New(cfg, o, h, slog.New(slog.DiscardHandler), NewMetrics(nil))
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Fatal("nobody asked the origin")
+		get := func() (int, time.Duration) {
+			began, w := time.Now(), httptest.NewRecorder()
+			r := httptest.NewRequest("GET", "/v2/org/app/manifests/v1", nil)
+			r.Header.Set("Authorization", alice)
+			p.ServeHTTP(w, r)
+			return w.Code, time.Since(began)
+		}
+		open := h.letGo
+		close(open)
+		get()
+		synctest.Wait()
+		h.letGo = make(chan struct{}) // silence
+		for i, want := range []time.Duration{cfg.StaleWait, 0, 0} {
+			if status, took := get(); status != 200 || took != want {
+				t.Errorf("request %d: %d after %s, want %s", i, status, took, want)
+			}
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestDeniedAddress(t *testing.T) {

@@ -365,3 +365,27 @@ func (r *rig) get(t *testing.T, path string, header ...string) result {
 	t.Helper()
 	return r.do(t, http.MethodGet, path, header...)
 }
+
+// spy notes when a reader is given the very writer that it wants to see.
+type spy struct {
+	*objects
+	want io.Writer
+	seen chan io.Writer
+}
+
+func (s *spy) Open(ctx context.Context, src distribution.Source) (distribution.Reader, error) {
+	rd, err := s.objects.Open(ctx, src)
+	return &spyReader{rd, s}, err
+}
+
+type spyReader struct {
+	distribution.Reader
+	spy *spy
+}
+
+func (r *spyReader) CopyRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
+	if w == r.spy.want {
+		r.spy.seen <- w
+	}
+	return r.Reader.CopyRange(ctx, w, off, n)
+}
