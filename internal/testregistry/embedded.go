@@ -23,8 +23,9 @@ type Embedded struct {
 	manifests http.Handler
 	uploads   uploads
 
-	mu  sync.Mutex
-	log Log // guarded by mu
+	mu     sync.Mutex
+	log    Log // guarded by mu
+	active int // guarded by mu; requests being answered
 }
 
 // NewEmbedded keeps its blobs in dir, which it makes; blobs that are there
@@ -42,9 +43,13 @@ var uploadPath = regexp.MustCompile(`^(/v2/.+/blobs/uploads/)([0-9]*)$`)
 // ServeHTTP answers and records one request.
 func (e *Embedded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	counted := &countingWriter{ResponseWriter: w, status: http.StatusOK}
+	e.mu.Lock()
+	e.active++
+	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
+		e.active--
 		e.log = append(e.log, Request{Method: r.Method, Path: r.URL.RequestURI(), Status: counted.status, Bytes: counted.bytes})
 	}()
 	if m := uploadPath.FindStringSubmatch(r.URL.Path); m != nil {
@@ -54,6 +59,13 @@ func (e *Embedded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		e.manifests.ServeHTTP(counted, r)
 	}
+}
+
+// Active is how many requests are being answered; the log has those that are not.
+func (e *Embedded) Active() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.active
 }
 
 // Log is a copy of what was answered so far.

@@ -45,7 +45,7 @@ func newCatalogue(t *testing.T, o origins) catalogue {
 		o.push(t, "library/boot:"+tag, img)
 	}
 	other := must(testimage.Assemble(testimage.OCI, testimage.Config{Architecture: "s390x"},
-		must(testimage.RandomLayer(9, 0, 1<<20))(t)))(t)
+		must(testimage.NewLayer(testimage.Gzip, testimage.Tar(testimage.OddEntries()...)))(t)))(t)
 	c.multi = must(testimage.Index(testimage.OCI, c.boot["gzip"], other))(t)
 	o.push(t, "library/multi:v1", c.multi)
 	c.many = must(testimage.Layered(1, 60, testimage.Gzip))(t)

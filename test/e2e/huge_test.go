@@ -1,0 +1,98 @@
+//go:build e2e && linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/shoal-project/shoal/distribution"
+	"github.com/shoal-project/shoal/internal/testimage"
+	"github.com/shoal-project/shoal/internal/testregistry"
+)
+
+// maxResident is what a daemon may occupy at its peak.
+const maxResident = 96 << 20
+
+func TestLayerBeyondFourGiBInLittleMemory(t *testing.T) {
+	const size = 4<<30 + 64<<20
+	registry := startRegistry(t, testregistry.Options{})
+	layer := must(testimage.Huge(1, size))(t)
+	if err := registry.Place("huge/image", layer); err != nil {
+		t.Fatal(err)
+	}
+	img := must(testimage.Assemble(testimage.OCI, testimage.Config{}, layer))(t)
+	if err := testimage.Push(t.Context(), registry.Host()+"/huge/image:v1", img); err != nil {
+		t.Fatal(err)
+	}
+	names := registryNames{publicName: registry.Host()}
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, names)
+	p := startPeer(t, loopback(), super, names)
+	client := p.puller(t, publicName)
+	want := excerpts(t, layer, size)
+	checkRanges(t, client, layer, want)
+	if err := client.pullWhole(t.Context(), "huge/image", "v1", img); err != nil {
+		t.Fatal(err)
+	}
+	checkRanges(t, client, layer, want)
+	for _, n := range []*node{super.node, p.node} {
+		peak := n.peakMemory(t)
+		t.Logf("%s: peak of %d MiB resident", n.kind, peak>>20)
+		if peak > maxResident {
+			t.Errorf("%s: a peak of %d MiB resident, want at most %d", n.kind, peak>>20, maxResident>>20)
+		}
+	}
+}
+
+// excerpt is a part of a layer.
+type excerpt struct {
+	from int64
+	text []byte
+}
+
+// excerpts are from around the places where arithmetic in 32 bits goes wrong.
+func excerpts(t *testing.T, layer v1.Layer, size int64) []excerpt {
+	t.Helper()
+	const n = 64 << 10
+	r := must(layer.Compressed())(t)
+	defer r.Close()
+	var at int64
+	var found []excerpt
+	for _, from := range []int64{0, 4<<20 - n/2, 2<<30 - n/2, 4<<30 - n/2, size - n} {
+		e := excerpt{from: from, text: make([]byte, n)}
+		if _, err := io.CopyN(io.Discard, r, from-at); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r, e.text); err != nil {
+			t.Fatal(err)
+		}
+		at = from + n
+		found = append(found, e)
+	}
+	return found
+}
+
+// checkRanges asks for the last excerpts first, so that a cold store must jump.
+func checkRanges(t *testing.T, client *puller, layer v1.Layer, want []excerpt) {
+	t.Helper()
+	for _, e := range slices.Backward(want) {
+		ranges := fmt.Sprintf("bytes=%d-%d", e.from, e.from+int64(len(e.text))-1)
+		resp, err := client.ok(t.Context(), "huge/image", "blobs", digestOf(t, layer), "Range", ranges)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, e.text) {
+			t.Errorf("%s: %d bytes came, and not the right ones", ranges, len(got))
+		}
+	}
+}
