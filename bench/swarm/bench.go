@@ -72,9 +72,11 @@ func isShoal(mode string) bool { return mode != modeDirect }
 func (b *bench) close() error { return os.RemoveAll(b.binDir) }
 
 func (b *bench) all(ctx context.Context) error {
+	left := len(b.options.workloads) * len(b.options.crowds)
 	for _, w := range b.options.workloads {
 		for _, n := range b.options.crowds {
-			if err := b.cell(ctx, w, n); err != nil {
+			left--
+			if err := b.cell(ctx, w, n, b.options.keep && left == 0); err != nil {
 				return fmt.Errorf("workload %s, N = %d: %w", w.name, n, err)
 			}
 		}
@@ -82,12 +84,16 @@ func (b *bench) all(ctx context.Context) error {
 	return nil
 }
 
-// cell makes all runs of one workload and crowd, the modes taking turns.
-func (b *bench) cell(ctx context.Context, w workload, n int) (err error) {
+// cell makes all runs of one workload and crowd, the modes taking turns. Its
+// clusters are stopped afterwards unless they are to be kept.
+func (b *bench) cell(ctx context.Context, w workload, n int, keep bool) (err error) {
 	contenders, err := b.startContenders(ctx)
 	defer func() {
 		for _, c := range contenders {
-			err = errors.Join(err, b.save(ctx, c, fmt.Sprintf("%s-%d-%s", w.name, n, c.mode)), c.stop())
+			err = errors.Join(err, b.save(ctx, c, fmt.Sprintf("%s-%d-%s", w.name, n, c.mode)))
+			if !keep || err != nil {
+				err = errors.Join(err, c.stop())
+			}
 		}
 	}()
 	if err != nil {

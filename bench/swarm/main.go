@@ -59,7 +59,7 @@ func measure(ctx context.Context, l *lab.Lab, o options, out, progress io.Writer
 func (b *bench) waitAround(ctx context.Context) error {
 	fmt.Fprintln(b.progress, "the lab stays up; enter a host with one of these, end it with an interrupt:")
 	for _, h := range b.lab.Hosts() {
-		fmt.Fprintf(b.progress, "  %-10s %-12s %s\n", h.Name(), h.Addr(), h.Enter())
+		fmt.Fprintf(b.progress, "  %-10s %-12s %s   # files in %s\n", h.Name(), h.Addr(), h.Enter(), h.Dir())
 	}
 	<-ctx.Done()
 	return nil

@@ -60,7 +60,7 @@ func parseOptions(args []string) (options, error) {
 	flags.TextVar(&o.rate, "rate", o.rate, "speed of each link each way, such as 200mbit; none: unshaped")
 	flags.StringVar(&o.json, "json", "", "also write every run to this `file`")
 	flags.StringVar(&o.logs, "logs", "", "save the daemons' logs and metrics under this `directory`")
-	flags.BoolVar(&o.keep, "keep", false, "leave the lab up after the last run, until interrupted")
+	flags.BoolVar(&o.keep, "keep", false, "leave the lab and its daemons up after the last run, until interrupted")
 	flags.BoolVar(&o.verbose, "v", false, "tell of every run as it ends")
 	if err := flags.Parse(args); err != nil {
 		return o, err
