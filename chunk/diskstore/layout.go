@@ -2,7 +2,7 @@ package diskstore
 
 import (
 	"encoding/hex"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +15,6 @@ const (
 	sealSuffix = ".seal"
 	tempSuffix = ".tmp"
 	lockName   = "lock"
-	fanOut     = 256
 )
 
 func fanDir(dir string, first byte) string {
@@ -41,26 +40,28 @@ func parseName(name string, first byte) (chunk.Digest, string, bool) {
 	return d, suffix, err == nil && known && d[0] == first
 }
 
-// makeDirs makes the store's directories, durably, where they are missing.
-func makeDirs(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the store's directory: %w", err)
+// parseFan reads the name of a fan-out directory.
+func parseFan(name string) (byte, bool) {
+	b, err := hex.DecodeString(name)
+	return append(b, 0)[0], err == nil && len(b) == 1 && name == hex.EncodeToString(b)
+}
+
+// createIn opens a file anew, making its directory if it is the first there.
+func createIn(path string) (*os.File, error) {
+	const flags = os.O_RDWR | os.O_CREATE | os.O_TRUNC
+	f, err := os.OpenFile(path, flags, 0o600)
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
 	}
-	made := false
-	for first := range fanOut {
-		err := os.Mkdir(fanDir(dir, byte(first)), 0o700)
-		if err != nil && !os.IsExist(err) {
-			return fmt.Errorf("make the store's directories: %w", err)
-		}
-		made = made || err == nil
+	if err := os.Mkdir(parentDir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
 	}
-	if !made {
-		return nil
-	}
-	if err := syncDir(dir); err != nil {
-		return fmt.Errorf("make the store's directories: %w", err)
-	}
-	return nil
+	return os.OpenFile(path, flags, 0o600)
+}
+
+// syncNames makes the names of an object's files durable.
+func syncNames(path string) error {
+	return errors.Join(syncDir(parentDir(path)), syncDir(parentDir(parentDir(path))))
 }
 
 // syncDir makes the names in a directory durable.

@@ -63,12 +63,11 @@ func (o *object) openFiles() error {
 
 // makeFiles makes a new object's files.
 func (o *object) makeFiles() error {
-	const flags = os.O_RDWR | os.O_CREATE | os.O_TRUNC
-	data, err := os.OpenFile(o.path, flags, 0o600)
+	data, err := createIn(o.path)
 	if err != nil {
 		return diskError(err)
 	}
-	have, err := os.OpenFile(o.path+haveSuffix, flags, 0o600)
+	have, err := createIn(o.path + haveSuffix)
 	if err != nil {
 		return errors.Join(diskError(err), data.Close())
 	}

@@ -192,6 +192,9 @@ func (o *object) discard() (int64, error) {
 	if err == nil {
 		err = syncDir(parentDir(o.path))
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // not even the directory could be made
+	}
 	err = errors.Join(err, removeFile(o.path), removeFile(o.path+sealSuffix))
 
 	o.mu.Lock()

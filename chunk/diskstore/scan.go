@@ -18,6 +18,10 @@ const scanners = 4
 // scan fills the table from the directories and cleans up what no object owns.
 // It returns the objects with chunks that a crash left in doubt.
 func (s *Store) scan() (unsure []*object, err error) {
+	names, err := readNames(s.dir)
+	if err != nil {
+		return nil, err
+	}
 	firsts := make(chan byte)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -35,8 +39,12 @@ func (s *Store) scan() (unsure []*object, err error) {
 			}
 		})
 	}
-	for first := range fanOut {
-		firsts <- byte(first)
+	for _, name := range names {
+		if first, ok := parseFan(name); ok {
+			firsts <- first
+		} else if name != lockName {
+			s.log.Warn("a file that is not the store's lies in its directory", "file", filepath.Join(s.dir, name))
+		}
 	}
 	close(firsts)
 	wg.Wait()

@@ -74,18 +74,13 @@ func Open(dir string, cfg Config, log *slog.Logger, m *Metrics) (*Store, error) 
 	return s, nil
 }
 
-// takeDir makes the directories and takes the lock.
+// takeDir makes the directory and takes its lock.
 func (s *Store) takeDir() (err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
-	if s.lock, err = lockFile(filepath.Join(s.dir, lockName)); err != nil {
-		return err
-	}
-	if err := makeDirs(s.dir); err != nil {
-		return errors.Join(err, s.lock.Close())
-	}
-	return nil
+	s.lock, err = lockFile(filepath.Join(s.dir, lockName))
+	return err
 }
 
 // start runs the background tasks, until Close.

@@ -107,7 +107,7 @@ func (o *object) sync(flush bool) error {
 	}
 	err = syncData(f.have)
 	if err == nil && !named {
-		err = syncDir(parentDir(o.path))
+		err = syncNames(o.path)
 	}
 	if err != nil {
 		return o.syncFailed(err)

@@ -16,14 +16,17 @@ func onFd(f *os.File, op func(fd int) error) error {
 		return err
 	}
 	var opErr error
-	err = conn.Control(func(fd uintptr) {
+	closed := conn.Control(func(fd uintptr) {
 		for {
 			if opErr = op(int(fd)); !errors.Is(opErr, unix.EINTR) {
 				return
 			}
 		}
 	})
-	return errors.Join(err, opErr)
+	if closed != nil { // its one reason; the error itself does not say os.ErrClosed
+		return os.ErrClosed
+	}
+	return opErr
 }
 
 // syncData makes f's bytes and length durable, but not its times.
