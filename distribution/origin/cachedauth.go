@@ -2,7 +2,6 @@ package origin
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -11,12 +10,16 @@ import (
 // cachedAuth remembers an answer for a while: helpers are processes, and a
 // process for every range would be slower than the range.
 type cachedAuth struct {
-	inner authn.ContextAuthenticator
+	inner keychainAuth
 	ttl   time.Duration
 
-	mu    sync.Mutex
+	lock  chan struct{} // holds one value while locked; guards what follows
 	value *authn.AuthConfig
 	at    time.Time
+}
+
+func newCachedAuth(inner keychainAuth, ttl time.Duration) *cachedAuth {
+	return &cachedAuth{inner: inner, ttl: ttl, lock: make(chan struct{}, 1)}
 }
 
 // Authorization implements authn.Authenticator.
@@ -26,8 +29,12 @@ func (c *cachedAuth) Authorization() (*authn.AuthConfig, error) {
 
 // AuthorizationContext implements authn.ContextAuthenticator.
 func (c *cachedAuth) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.lock <- struct{}{}:
+		defer func() { <-c.lock }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	if c.value != nil && time.Since(c.at) < c.ttl {
 		return c.value, nil
 	}
@@ -40,8 +47,11 @@ func (c *cachedAuth) AuthorizationContext(ctx context.Context) (*authn.AuthConfi
 }
 
 // forget makes the next call ask again: what was remembered was refused.
-func (c *cachedAuth) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.value = nil
+func (c *cachedAuth) forget(ctx context.Context) {
+	select {
+	case c.lock <- struct{}{}:
+		c.value = nil
+		<-c.lock
+	case <-ctx.Done():
+	}
 }

@@ -1,26 +1,18 @@
 package origin
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
-	"time"
 	"unicode"
 
-	"github.com/docker/cli/cli/config"
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/shoal-project/shoal/distribution"
 )
-
-// helperTTL is how long an answer of a credential helper or config.json is
-// used before it is asked again.
-const helperTTL = 5 * time.Minute
 
 // credential is who a request is made as.
 type credential struct {
@@ -105,69 +97,14 @@ func (p passwordFile) Authorization() (*authn.AuthConfig, error) {
 	return &authn.AuthConfig{Username: p.username, Password: strings.TrimRight(string(b), "\r\n")}, nil
 }
 
-// keychainAuth looks a registry's credentials up when they are used.
-type keychainAuth struct {
-	keychain authn.Keychain
-	resource name.Registry
-}
-
-// Authorization implements authn.Authenticator.
-func (k keychainAuth) Authorization() (*authn.AuthConfig, error) {
-	return k.AuthorizationContext(context.Background())
-}
-
-// AuthorizationContext implements authn.ContextAuthenticator.
-func (k keychainAuth) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
-	a, err := authn.Resolve(ctx, k.keychain, k.resource)
-	if err != nil {
-		return nil, fmt.Errorf("credentials for %s: %w", k.resource, err)
-	}
-	return authn.Authorization(ctx, a)
-}
-
-// dockerConfig is a keychain over one config.json and its helpers.
-type dockerConfig struct{ path string }
-
-// Resolve implements authn.Keychain.
-func (d dockerConfig) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	f, err := os.Open(d.path)
-	if err != nil {
-		return nil, fmt.Errorf("docker_config: %w", err)
-	}
-	defer f.Close()
-	cf, err := config.LoadFromReader(f)
-	if err != nil {
-		return nil, fmt.Errorf("docker_config %s: %w", d.path, err)
-	}
-	key := target.RegistryStr()
-	if key == name.DefaultRegistry {
-		key = authn.DefaultAuthKey
-	}
-	c, err := cf.GetAuthConfig(key)
-	if err != nil {
-		return nil, fmt.Errorf("docker_config %s: %w", d.path, err)
-	}
-	return authn.FromConfig(authn.AuthConfig{
-		Username: c.Username, Password: c.Password, Auth: c.Auth,
-		IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken,
-	}), nil
-}
-
 // nodeAuth is the node's own authority at a registry; Anonymous if it has none.
-func nodeAuth(cfg Config, r Registry, canonical string) (authn.Authenticator, error) {
+func nodeAuth(cfg Config, r Registry, canonical string) authn.Authenticator {
 	if r.Username != "" {
-		return passwordFile{r.Username, r.PasswordFile}, nil
+		return passwordFile{r.Username, r.PasswordFile}
 	}
 	if cfg.DockerConfig == "" {
-		return authn.Anonymous, nil
+		return authn.Anonymous
 	}
-	resource, err := name.NewRegistry(canonical)
-	if err != nil {
-		return nil, fmt.Errorf("registry %s: %w", canonical, err)
-	}
-	keychain := authn.Keychain(dockerConfig{cfg.DockerConfig})
-	if cfg.DockerConfig == "default" {
-		keychain = authn.DefaultKeychain
-	}
-	return &cachedAuth{inner: keychainAuth{keychain, resource}, ttl: helperTTL}, nil
+	auth := keychainAuth{dockerConfig{cfg.DockerConfig}, registryName(canonical)}
+	return newCachedAuth(auth, helperTTL)
 }

@@ -3,6 +3,7 @@ package origin
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -16,6 +17,9 @@ import (
 // downRest is how long a registry that could not be reached with patience gets
 // one try a request only, so that callers with another way out take it at once.
 const downRest = 5 * time.Second
+
+// hurry is the longest pause that somebody who waits for an answer is kept in.
+const hurry = 5 * time.Second
 
 // patience counts the failures in a row of one piece of work.
 type patience struct {
@@ -78,12 +82,15 @@ func (c *Client) tryMirror(ctx context.Context, q *call, ep *endpoint, check fun
 		return nil
 	}
 	q.forget(ep)
+	c.metrics.retries.WithLabelValues("mirror").Inc()
+	level := slog.LevelDebug
 	var answered *distribution.OriginError
 	if !errors.As(err, &answered) {
 		ep.restFor(mirrorRest)
+		level = slog.LevelInfo
 	}
-	c.metrics.retries.WithLabelValues("mirror").Inc()
-	c.log.Info("mirror does not serve, asking the next", "registry", q.reg.name, "mirror", ep.base.Host, "repository", q.repository, "err", withoutURL(err))
+	c.log.Log(ctx, level, "mirror does not serve, asking the next",
+		"registry", q.reg.name, "mirror", ep.base.Host, "repository", q.repository, "err", withoutURL(err))
 	return nil
 }
 
@@ -164,6 +171,10 @@ func (c *Client) patient(q *call, p *patience, a *answer, err error) (time.Durat
 			c.metrics.throttled.Inc()
 		}
 		if after > c.cfg.RetryAfterLimit {
+			return 0, false
+		}
+		if q.hurried && after > hurry {
+			q.reg.pause(after)
 			return 0, false
 		}
 		if told && a.final == nil {

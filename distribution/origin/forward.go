@@ -49,7 +49,7 @@ func (c *Client) forwarded(r distribution.Request) (*call, error) {
 	}
 	return &call{
 		reg: reg, cred: cred, method: r.Method, repository: r.Repository,
-		path: r.Path, query: r.Query, header: header,
+		path: r.Path, query: r.Query, header: header, hurried: true,
 	}, nil
 }
 

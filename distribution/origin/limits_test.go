@@ -2,11 +2,14 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/shoal-project/shoal/distribution"
 )
 
 func TestRateLimit(t *testing.T) {
@@ -103,5 +106,35 @@ func TestStatWithoutHead(t *testing.T) {
 		if n, err := newClient(t, testConfig(s)).Stat(context.Background(), sourceOf(s, data)); n != 100 || err != nil {
 			t.Errorf("%d: %d, %v", status, n, err)
 		}
+	}
+}
+
+// TestForwardDoesNotSitOutALongPause: whoever waits for an answer is told, and
+// the registry is left alone meanwhile; its mirror is not.
+func TestForwardDoesNotSitOutALongPause(t *testing.T) {
+	var asked, atMirror atomic.Int32
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Retry-After", "40")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	m := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		atMirror.Add(1)
+		w.WriteHeader(http.StatusNotFound)
+	})
+	c := newClient(t, mirrored(s, m.URL))
+	r := distribution.Request{Method: http.MethodHead, Registry: hostOf(s), Repository: "a", Path: "manifests/latest"}
+	resp, err := c.Forward(context.Background(), r)
+	if err != nil || resp.StatusCode != http.StatusTooManyRequests {
+		t.Fatalf("got %v, %v, want the 429", resp, err)
+	}
+	resp.Body.Close()
+	_, err = c.Forward(context.Background(), r)
+	var refused *distribution.OriginError
+	if !errors.As(err, &refused) || refused.Status != http.StatusTooManyRequests {
+		t.Errorf("during the pause: got %v, want a 429", err)
+	}
+	if asked.Load() != 1 || atMirror.Load() != 2 {
+		t.Errorf("%d requests to the registry and %d to its mirror, want 1 and 2", asked.Load(), atMirror.Load())
 	}
 }

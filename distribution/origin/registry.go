@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/time/rate"
+
+	"github.com/shoal-project/shoal/distribution"
 )
 
 // mirrorRest is how long a mirror that did not answer is left alone, so that a
@@ -58,10 +60,7 @@ func newRegistry(cfg Config, name string, entry Registry, configured bool, m *Me
 	if entry.RequestLimit > 0 {
 		r.requests = rate.NewLimiter(rate.Limit(entry.RequestLimit), max(1, int(entry.RequestLimit)))
 	}
-	var err error
-	if r.node, err = nodeAuth(cfg, entry, name); err != nil {
-		return nil, err
-	}
+	r.node = nodeAuth(cfg, entry, name)
 	for _, s := range entry.Mirrors {
 		u, err := parseMirror(s)
 		if err != nil {
@@ -91,15 +90,24 @@ func ownBase(name string, plain *bool) *url.URL {
 }
 
 // admit waits for the pause that the registry asked for, and for the limit on
-// requests.
-func (r *registry) admit(ctx context.Context) error {
-	if err := sleepUntil(ctx, time.Unix(0, r.notBefore.Load())); err != nil {
-		return err
+// requests. Mirrors did not ask for the pause.
+func (q *call) admit(ctx context.Context, ep *endpoint) error {
+	if !ep.mirror {
+		until := time.Unix(0, q.reg.notBefore.Load())
+		if rest := time.Until(until); q.hurried && rest > hurry {
+			return &distribution.OriginError{
+				Status: http.StatusTooManyRequests, Code: "TOOMANYREQUESTS",
+				Message: fmt.Sprintf("the registry asked for no request before %s have passed", rest.Round(time.Second)),
+			}
+		}
+		if err := sleep(ctx, time.Until(until)); err != nil {
+			return err
+		}
 	}
-	if r.requests == nil {
+	if q.reg.requests == nil {
 		return nil
 	}
-	return r.requests.Wait(ctx)
+	return q.reg.requests.Wait(ctx)
 }
 
 // pause keeps every request to the registry waiting for d.
@@ -130,10 +138,6 @@ func (e *endpoint) target(repository, path string, query url.Values) *url.URL {
 	}
 	u.RawQuery = q.Encode()
 	return &u
-}
-
-func sleepUntil(ctx context.Context, t time.Time) error {
-	return sleep(ctx, time.Until(t))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

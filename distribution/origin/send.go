@@ -20,6 +20,8 @@ type call struct {
 	path       string
 	query      url.Values
 	header     http.Header
+	// hurried says that the caller would rather have a refusal than a long pause.
+	hurried bool
 	// blob, if there is one, remembers where redirects led and which endpoint
 	// serves it.
 	blob *blob
@@ -28,7 +30,7 @@ type call struct {
 // send makes one attempt at an endpoint: with its redirects, and with one more
 // request if a challenge can be met. location, if any, is asked directly.
 func (c *Client) send(ctx context.Context, q *call, ep *endpoint, location *url.URL) (*answer, error) {
-	if err := q.reg.admit(ctx); err != nil {
+	if err := q.admit(ctx, ep); err != nil {
 		return nil, err
 	}
 	if err := q.reg.slots.acquire(ctx); err != nil {

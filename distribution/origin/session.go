@@ -64,7 +64,7 @@ func (s *session) header(ctx context.Context) (string, error) {
 	}
 	cfg, err := authn.Authorization(ctx, s.cred.auth)
 	if err != nil {
-		return "", fmt.Errorf("node credentials: %w", err)
+		return "", &distribution.OriginError{Message: oneLine("node credentials: " + err.Error()), Err: err}
 	}
 	if ch.scheme == "basic" || cfg.RegistryToken != "" {
 		return basicHeader(cfg), nil
@@ -99,13 +99,14 @@ func (s *session) challenged(ctx context.Context, values []string, sent string) 
 	case <-ctx.Done():
 		return "", false, context.Cause(ctx)
 	}
-	if sent == "Bearer "+s.token {
+	refused := sent != "" && (s.token == "" || sent == "Bearer "+s.token)
+	if refused {
 		s.token = ""
 	}
 	s.scope = ch.scope
 	<-s.lock
-	if c, ok := s.cred.auth.(*cachedAuth); ok && sent != "" {
-		c.forget()
+	if c, ok := s.cred.auth.(*cachedAuth); ok && refused {
+		c.forget(ctx)
 	}
 	s.ep.challenge.Store(&challenge{scheme: ch.scheme, realm: ch.realm, service: ch.service})
 	next, err = s.header(ctx)
