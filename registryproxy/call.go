@@ -46,7 +46,7 @@ func (c *call) serve() {
 		c.fail(&problem{http.StatusMethodNotAllowed, codeUnsupported, pushHint})
 		return
 	}
-	if bad == nil && t.kind != kindPing {
+	if bad == nil && t.kind != kindPing && t.kind != kindToken {
 		bad = c.admit()
 	}
 	if bad != nil {
@@ -55,7 +55,9 @@ func (c *call) serve() {
 	}
 	switch t.kind {
 	case kindPing:
-		c.small("application/json", []byte("{}"))
+		c.ping()
+	case kindToken:
+		c.token()
 	case kindManifest:
 		c.manifest()
 	case kindBlob:
@@ -70,18 +72,13 @@ func (c *call) admit() *problem {
 	if bad := c.route.canonicalize(c.canonical); bad != nil {
 		return bad
 	}
+	if len(c.authorization()) > distribution.MaxCredential {
+		return &problem{http.StatusRequestHeaderFieldsTooLarge, codeUnauthorized, "the credentials are too long"}
+	}
 	if !c.cfg.permitted(c.route.repo) {
 		return &problem{http.StatusForbidden, codeDenied, "this node's configuration does not permit " + trim(c.route.repo.String())}
 	}
 	return nil
-}
-
-// authorization is the caller's own. A caller may not speak as the node.
-func (c *call) authorization() string {
-	if a := c.r.Header.Get("Authorization"); a != distribution.NodeCredentials {
-		return a
-	}
-	return ""
 }
 
 func (c *call) isHead() bool { return c.r.Method == http.MethodHead }

@@ -33,6 +33,14 @@
 // one knows the origin itself and goes there next, whereas containerd treats
 // 5xx badly), and 502 or 504 to all others, to whom 404 would be a lie.
 //
+// # Who is asking
+//
+// A caller's Authorization goes to the origin, and the origin's 401 with its
+// challenge comes back word for word. A request without credentials is made
+// with the token that a registry gives to anybody. Most clients but containerd
+// decide by the answer to /v2/, which names no origin, whether they send
+// credentials: Config.Login is for them.
+//
 // # What it does not do
 //
 // It takes a registry's word for what lies in it: one that says yes to every

@@ -2,6 +2,7 @@ package registryproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -20,6 +21,7 @@ type Proxy struct {
 	metrics   *Metrics
 	now       func() time.Time
 	canonical func(string) (string, error)
+	login     *login
 	state     *state
 	access    *access
 	tags      *tags
@@ -58,6 +60,10 @@ func New(cfg Config, objects distribution.Objects, origin distribution.Forwarder
 	}
 	for _, o := range opts {
 		o(p)
+	}
+	if p.login, err = newLogin(p.now); err != nil {
+		stop()
+		return nil, errors.Join(err, state.close())
 	}
 	p.access = &access{
 		up: p.up, state: state, now: p.now, fresh: cfg.AuthCache, stale: cfg.StaleAuth, staleWait: cfg.StaleWait, secret: newSecret(),

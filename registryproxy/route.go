@@ -14,6 +14,7 @@ const dockerHub = "docker.io"
 // The kinds of request, as metrics and logs name them.
 const (
 	kindPing      = "ping"
+	kindToken     = "token"
 	kindManifest  = "manifest"
 	kindBlob      = "blob"
 	kindTags      = "tags"
@@ -65,6 +66,9 @@ func validHost(h string) bool { return len(h) <= 255 && hostGrammar.MatchString(
 // parseRoute reads a URL. Every name in the result is valid; the registry is
 // not canonical yet.
 func parseRoute(u *url.URL, defaultRegistry string) (route, *problem) {
+	if u.Path == tokenPath {
+		return route{kind: kindToken}, nil
+	}
 	rest, ok := strings.CutPrefix(u.Path, "/v2")
 	if !ok || (rest != "" && rest[0] != '/') {
 		return route{kind: kindOther}, &problem{http.StatusNotFound, codeNameUnknown, "this is a registry: its API begins at /v2/"}
