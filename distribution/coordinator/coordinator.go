@@ -93,8 +93,9 @@ type Coordinator struct {
 	log    *slog.Logger
 	metric *Metrics
 	engine Engine
-	ctx    context.Context // of Run
-	wg     sync.WaitGroup  // what swarms run: opening, leading
+	ctx    context.Context // ends with Run; what swarms run hangs on it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // what swarms run: opening, leading
 
 	wake chan struct{}
 
@@ -117,7 +118,9 @@ func New(cfg Config, deps Deps) (*Coordinator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Coordinator{
+		ctx: ctx, cancel: cancel,
 		cfg: cfg, deps: deps, log: deps.Log, metric: deps.Metric, wake: make(chan struct{}, 1),
 		members: map[distribution.NodeID]*member{},
 		swarms:  map[chunk.Digest]*swarm{},
@@ -134,10 +137,8 @@ func (c *Coordinator) Bind(e Engine) { c.engine = e }
 
 // Run sends digests and grants in rounds until ctx ends.
 func (c *Coordinator) Run(ctx context.Context) error {
-	c.mu.Lock()
-	c.ctx = ctx
-	c.mu.Unlock()
 	defer c.wg.Wait()
+	defer c.cancel()
 	slow := time.NewTicker(250 * time.Millisecond)
 	defer slow.Stop()
 	for {
@@ -279,6 +280,9 @@ func (c *Coordinator) remove(m *member) {
 func (c *Coordinator) handle(m *member, msg distribution.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
 	switch msg := msg.(type) {
 	case *distribution.Announce:
 		c.onAnnounce(m, msg)

@@ -89,6 +89,9 @@ type Deps struct {
 	// says who it is; nil without one. Hello is what the node says of itself.
 	Supernode func(ctx context.Context) (distribution.Conn, distribution.Member, error)
 	Hello     distribution.Hello
+	// Own gives the node's own credentials for a registry as a header that the
+	// supernode can fetch with; nil if it has none to give.
+	Own func(ctx context.Context, registry string) string
 	// Observer hears of what an authority learns; nil if nobody does.
 	Observer Observer
 	Log      *slog.Logger

@@ -125,6 +125,10 @@ func (t *task) candidates() []candidate {
 		if !ok {
 			break
 		}
+		if !t.provable(int(run.First)) {
+			b = run.End()
+			continue
+		}
 		c := candidate{run: run, urgent: urgent(int(run.First)), tie: rand.Uint32()}
 		for _, l := range t.links {
 			if l.offers(int(run.First)) {
@@ -151,6 +155,12 @@ func (t *task) candidates() []candidate {
 		return cmp.Compare(a.tie, b.tie)
 	})
 	return list
+}
+
+// provable tells whether block b from a neighbour could be verified: its digest
+// is known, or will be. While the supernode is away nobody says new ones.
+func (t *task) provable(b int) bool {
+	return !t.orphan || t.list != nil || !t.sums[b].IsZero()
 }
 
 // urgent tells blocks within the read-ahead of a reader that waits.

@@ -24,8 +24,8 @@ func withPort(m distribution.Member, port uint16) distribution.Member {
 // wrong with that leaves the task an authority; only ctx's end is an error.
 func (e *Engine) join(ctx context.Context, t *task) error {
 	s := e.live(ctx)
-	src, ok := t.want()
-	if s == nil || !ok || src.Authorization == distribution.NodeCredentials {
+	_, ok := t.want()
+	if s == nil || !ok {
 		if e.deps.Supernode != nil {
 			t.mu.Lock()
 			t.fallback("no supernode answers")
@@ -66,8 +66,14 @@ func (t *task) want() (distribution.Source, bool) {
 
 // rejoin sends the task's Want over a session, if it is one that wants.
 func (t *task) rejoin(s *session) {
+	src, ok := t.want()
+	if src.Authorization == distribution.NodeCredentials {
+		src.Authorization = ""
+		if t.e.deps.Own != nil {
+			src.Authorization = t.e.deps.Own(t.e.ctx, src.Registry)
+		}
+	}
 	t.mu.Lock()
-	src, ok := t.source()
 	if !ok || t.led || !t.looping || t.state == done || t.state == failed || t.authority() {
 		t.mu.Unlock()
 		return
