@@ -45,6 +45,19 @@ func (c *Client) Explain(ctx context.Context, what string, platforms []string) (
 	return c.get(ctx, "/v1/explain?"+query.Encode())
 }
 
+// Start has the daemon pull an image while nobody waits.
+func (c *Client) Start(ctx context.Context, r pull.Request) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	response, err := c.do(ctx, http.MethodPost, "/v1/pull?background", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
 // Pull has the daemon pull an image, and hears how far it is until it is done.
 func (c *Client) Pull(ctx context.Context, r pull.Request, tell func(pull.Event)) error {
 	body, err := json.Marshal(r)
@@ -95,7 +108,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
 	}
-	if response.StatusCode == http.StatusOK {
+	if response.StatusCode < http.StatusMultipleChoices {
 		return response, nil
 	}
 	defer response.Body.Close()

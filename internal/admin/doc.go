@@ -12,7 +12,7 @@
 //	GET  /metrics      Prometheus
 //	GET  /v1/status    JSON
 //	GET  /v1/explain   JSON: ?object=DIGEST or ?image=REFERENCE (socket)
-//	POST /v1/pull      JSON lines of pull.Event (socket)
+//	POST /v1/pull      JSON lines of pull.Event, or 202 with ?background (socket)
 //	GET  /debug/pprof/ profiles (socket)
 //
 // The handlers hold no state of their own and are safe for concurrent use.

@@ -25,6 +25,8 @@ type Daemon struct {
 	Status func() any
 	// Pull brings an image into the store.
 	Pull func(ctx context.Context, r pull.Request, tell func(pull.Event)) error
+	// Start has it brought in while nobody waits.
+	Start func(r pull.Request) error
 	// Resolve lists the objects of an image that is here.
 	Resolve func(ctx context.Context, r pull.Request) ([]pull.Object, error)
 	// Explain tells an object's story; false if it is not known here.
@@ -101,6 +103,14 @@ func (d Daemon) pull(w http.ResponseWriter, r *http.Request) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&request); err != nil {
 		http.Error(w, "the request is not a pull: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if r.URL.Query().Has("background") {
+		if err := d.Start(request); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

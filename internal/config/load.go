@@ -40,13 +40,11 @@ func Load(cfg any, from Sources) (warnings []string, err error) {
 	if err := setPairs(v, from.Set); err != nil {
 		return warnings, err
 	}
-	if err := decode(v, cfg, keys); err != nil {
-		return warnings, err
-	}
+	problems := decode(v, cfg, keys) // what could not be read keeps its default
 	if c, ok := cfg.(validator); ok {
-		return warnings, describe(flatten(c.Validate()))
+		problems = append(problems, flatten(c.Validate())...)
 	}
-	return warnings, nil
+	return warnings, describe(problems)
 }
 
 func readFile(v *viper.Viper, from Sources) error {
@@ -76,7 +74,8 @@ func EnvName(path string) string {
 	return "SHOAL_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
-// setEnvironment takes SHOAL_ variables over. An unknown one is only warned of:
+// setEnvironment takes SHOAL_ variables over; an empty one is as good as none. An
+// unknown one is only warned of:
 // Kubernetes itself sets SHOAL_PORT and its like beside a service named shoal.
 func setEnvironment(v *viper.Viper, keys []Key, environ []string) (warnings []string) {
 	known := make(map[string]string, len(keys))
@@ -87,7 +86,7 @@ func setEnvironment(v *viper.Viper, keys []Key, environ []string) (warnings []st
 	}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, "SHOAL_") || name == EnvName("config") {
+		if !strings.HasPrefix(name, "SHOAL_") || value == "" || name == EnvName("config") {
 			continue
 		}
 		path, ok := known[strings.ReplaceAll(name, "__", "_")]
@@ -111,12 +110,11 @@ func setPairs(v *viper.Viper, pairs []string) error {
 	return nil
 }
 
-func decode(v *viper.Viper, cfg any, keys []Key) error {
+func decode(v *viper.Viper, cfg any, keys []Key) (problems []error) {
 	err := v.UnmarshalExact(cfg, func(c *mapstructure.DecoderConfig) {
 		c.DecodeHook = hooks()
 		c.ZeroFields = true
 	})
-	var problems []error
 	for _, e := range flatten(err) {
 		var at *mapstructure.DecodeError
 		if !errors.As(e, &at) {
@@ -127,7 +125,7 @@ func decode(v *viper.Viper, cfg any, keys []Key) error {
 			problems = append(problems, fmt.Errorf("%s: %w", at.Name(), innermost(at)))
 		}
 	}
-	return describe(problems)
+	return problems
 }
 
 // unknown tells of each unknown key in a section, and what may be meant.

@@ -19,6 +19,7 @@ var Meanings = map[string]string{
 	"registry.tags[].policy":         "revalidate asks the origin on every request, ttl trusts its answer for a time, immutable asks once.",
 	"registry.tags[].ttl":            "For policy ttl.",
 	"registry.tags[].stale_if_error": "How long after its last confirmation a tag is still served while the origin is unreachable or failing.",
+	"registry.login":                 "Answer /v2/ with a challenge, so that docker, podman and skopeo send their credentials. containerd and CRI-O do not need it; public images stay open to all.",
 	"registry.auth_cache":            "How long the origin's yes to a caller's credentials holds for a repository. Longer spares requests; a revoked caller reads on for as long.",
 	"registry.stale_auth":            "How long it holds while the origin gives no answer.",
 	"registry.stale_wait":            "Bound on the wait for an origin while something stale may be served in its stead.",

@@ -28,6 +28,7 @@ import (
 type direct struct {
 	host   string
 	mu     sync.Mutex
+	shut   bool // anonymous objects are refused
 	opened map[chunk.Digest]bool
 	auth   []string
 }
@@ -45,11 +46,14 @@ func (d *direct) Forward(ctx context.Context, r distribution.Request) (*http.Res
 }
 
 func (d *direct) Open(ctx context.Context, src distribution.Source) (distribution.Reader, error) {
+	if d.shut && src.Authorization == "" {
+		return nil, &distribution.OriginError{Status: http.StatusUnauthorized, Message: "who are you?"}
+	}
 	kind := "blobs/"
 	if src.Manifest {
 		kind = "manifests/"
 	}
-	response, err := d.Forward(ctx, distribution.Request{Method: http.MethodGet, Repository: src.Repository, Path: kind + src.Digest.String()})
+	response, err := d.Forward(ctx, distribution.Request{Method: http.MethodGet, Repository: src.Repository, Path: kind + src.Digest.String(), Authorization: src.Authorization})
 	if err != nil {
 		return nil, err
 	}
@@ -163,17 +167,29 @@ func TestPullTakesTheChosenPlatforms(t *testing.T) {
 	}
 }
 
-func TestPullUsesTheNodesCredentialsUnlessGivenOthers(t *testing.T) {
-	for given, want := range map[string]string{"": distribution.NodeCredentials, "Basic eDp5": "Basic eDp5"} {
-		d := serve(t)
-		d.multi(t)
-		err := d.puller().Pull(t.Context(), Request{Image: d.host + "/app:multi", Platforms: []string{"all"}, Authorization: given}, func(Event) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d.auth[0] != want {
-			t.Errorf("given %q, sent %q", given, d.auth[0])
-		}
+func TestCredentials(t *testing.T) {
+	for name, c := range map[string]struct {
+		given string
+		shut  bool // the registry refuses anybody
+		head  string
+		blobs string
+	}{
+		"public":  {"", false, distribution.NodeCredentials, ""},
+		"private": {"", true, distribution.NodeCredentials, distribution.NodeCredentials},
+		"given":   {"Basic eDp5", true, "Basic eDp5", "Basic eDp5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := serve(t)
+			d.multi(t)
+			d.shut = c.shut
+			r := Request{Image: d.host + "/app:multi", Platforms: []string{"all"}, Authorization: c.given}
+			if err := d.puller().Pull(t.Context(), r, func(Event) {}); err != nil {
+				t.Fatal(err)
+			}
+			if first, last := d.auth[0], d.auth[len(d.auth)-1]; first != c.head || last != c.blobs {
+				t.Errorf("resolved as %q and fetched as %q, want %q and %q", first, last, c.head, c.blobs)
+			}
+		})
 	}
 }
 

@@ -83,11 +83,8 @@ func (p *Puller) walk(ctx context.Context, r Request, tell func(Event)) (*walk, 
 		return nil, err
 	}
 	src := ref.source(r.Authorization)
-	if src.Authorization == "" {
-		src.Authorization = distribution.NodeCredentials
-	}
 	if ref.Digest.IsZero() {
-		if ref.Digest, err = p.resolve(ctx, src, ref.Tag); err != nil {
+		if ref.Digest, err = p.resolve(ctx, asNode(src), ref.Tag); err != nil {
 			return nil, fmt.Errorf("resolving %s: %w", r.Image, err)
 		}
 	}
@@ -97,6 +94,14 @@ func (p *Puller) walk(ctx context.Context, r Request, tell func(Event)) (*walk, 
 		return nil, fmt.Errorf("pulling %s: %w", r.Image, err)
 	}
 	return w, nil
+}
+
+// asNode lets a source without credentials use the node's.
+func asNode(src distribution.Source) distribution.Source {
+	if src.Authorization == "" {
+		src.Authorization = distribution.NodeCredentials
+	}
+	return src
 }
 
 // resolve asks the origin which manifest a tag names now.

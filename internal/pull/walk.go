@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -22,11 +23,12 @@ type walk struct {
 	image     string
 	tell      func(Event)
 
+	own   atomic.Bool // the node's own credentials are needed
 	seen  map[chunk.Digest]bool
 	blobs []Object
 
-	mu   sync.Mutex
-	open map[chunk.Digest]Object // being fetched, as last told
+	mu      sync.Mutex
+	running map[chunk.Digest]Object // being fetched, as last told
 }
 
 // manifest takes one manifest and everything under it.
@@ -107,7 +109,7 @@ func digestOf(descriptor v1.Descriptor) (chunk.Digest, error) {
 func (w *walk) read(ctx context.Context, d chunk.Digest) ([]byte, error) {
 	src := w.src
 	src.Digest, src.Manifest = d, true
-	reader, err := w.Objects.Open(ctx, src)
+	reader, err := w.open(ctx, src)
 	if err != nil {
 		return nil, err
 	}

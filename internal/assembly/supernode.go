@@ -1,0 +1,87 @@
+package assembly
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+	"github.com/shoal-project/shoal/distribution/coordinator"
+	"github.com/shoal-project/shoal/distribution/node"
+	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/version"
+)
+
+// Supernode runs a supernode until ctx ends.
+func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err error) {
+	started := time.Now()
+	p, err := open(settings{
+		dataDir: cfg.DataDir, networkKey: cfg.NetworkKey, origin: cfg.Origin.Config, store: cfg.Store,
+		control: cfg.Control, exchange: cfg.Exchange, swarm: true,
+	}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+
+	judge, err := p.coordinator(cfg)
+	if err != nil {
+		return err
+	}
+	deps := p.deps()
+	deps.Neighbour = nil // it has members, not neighbours
+	deps.Observer = judge
+	engine, err := p.newEngine(cfg.Download, cfg.Origin.Parallel, deps)
+	if err != nil {
+		return err
+	}
+	judge.Bind(engine)
+	give, err := p.giver(cfg.Exchange, engine)
+	if err != nil {
+		return err
+	}
+	p.node.Handle(node.Control, func(ctx context.Context, conn distribution.Conn) {
+		if err := judge.Serve(ctx, conn); err != nil {
+			log.Debug("a control stream ended", "peer", string(conn.Remote()), "error", err)
+		}
+	})
+
+	jobs := newJobs(p.puller(engine), log)
+	listening := map[string]string{
+		"control": p.node.Addr(), "exchange": p.chunks.Addr().String(), "admin": cfg.Admin.Listen, "socket": cfg.Admin.Socket,
+	}
+	d := p.adminDaemon(engine, jobs)
+	d.Ready = p.writable
+	d.Status = func() any {
+		s := p.status("supernode", version.String(), started, listening)
+		c, _ := readCounters(p.metrics) // told of above
+		s.Swarm = &SwarmStatus{
+			Mode:  cfg.Origin.Mode,
+			Peers: c.value("shoal_coordinator_peers"), Swarms: c.value("shoal_coordinator_swarms"),
+		}
+		return s
+	}
+	fronts, err := p.adminFronts(cfg.Admin, d.Public(), d.Local())
+	if err != nil {
+		return err
+	}
+	log.Info("supernode is up", "id", string(p.identity.ID()), "control", p.node.Addr(), "mode", string(cfg.Origin.Mode))
+	err = p.serve(ctx, cfg.Shutdown.Grace, fronts, []back{give, judge.Run, jobs.run})
+	log.Info("supernode is going down")
+	return err
+}
+
+func (p *parts) coordinator(cfg config.Supernode) (*coordinator.Coordinator, error) {
+	swarm := cfg.Swarm
+	swarm.Mode = cfg.Origin.Mode
+	own := []ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}
+	return coordinator.New(swarm, coordinator.Deps{
+		Self: p.identity.ID(), Origin: p.origin,
+		Trusts: func(l *chunk.List, s chunk.Seal) bool { return s.Verify(l, own) == nil },
+		Chunks: port(p.chunks), Agent: "supernode/" + version.String(),
+		Log: p.log, Metric: coordinator.NewMetrics(p.metrics),
+	})
+}
