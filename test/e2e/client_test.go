@@ -26,7 +26,7 @@ import (
 type puller struct {
 	client *http.Client
 	host   string // host:port of the registry or mirror
-	prefix string // goes before repositories: "public.test/"
+	prefix string // goes before repositories: "127.0.0.1_5000/"
 	auth   string // the Authorization header; empty is none
 }
 
@@ -37,8 +37,11 @@ type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 func newPuller(t testing.TB, dial dialer, mirror, registry string) *puller {
 	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 8, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &puller{client: &http.Client{Transport: transport}, host: mirror, prefix: registry + "/"}
+	return &puller{client: &http.Client{Transport: transport}, host: mirror, prefix: escaped(registry) + "/"}
 }
+
+// escaped is how the prefix form spells a registry with a port.
+func escaped(registry string) string { return strings.ReplaceAll(registry, ":", "_") }
 
 // manifestTypes is what engines accept.
 var manifestTypes = strings.Join([]string{

@@ -22,10 +22,10 @@ type edit func(settings)
 // with is an edit of one key.
 func with(key string, value any) edit { return func(s settings) { s.put(key, value) } }
 
-func startSupernode(t testing.TB, at place, mode distribution.OriginMode, registries registryNames, edits ...edit) *supernode {
+func startSupernode(t testing.TB, at place, mode distribution.OriginMode, reach registries, edits ...edit) *supernode {
 	t.Helper()
 	ports := at.ports(t, 3)
-	s := &supernode{node: newNode(t, "supernode", at, ports, registries)}
+	s := &supernode{node: newNode(t, "supernode", at, ports, reach)}
 	s.networkKey = newNetworkKey(t, s.dir)
 	s.config.put("network_key", s.networkKey)
 	s.config.put("origin.mode", string(mode))
@@ -33,15 +33,14 @@ func startSupernode(t testing.TB, at place, mode distribution.OriginMode, regist
 		e(s.config)
 	}
 	s.run(t)
-	id := command(t, nil, program("supernode"), "id", "--config", s.file())
-	s.address = strings.TrimSpace(id) + "@" + at.at(ports[0])
+	s.address = strings.TrimSpace(command(t, nil, program("supernode"), "id", "--config", s.file()))
 	return s
 }
 
 func newNetworkKey(t testing.TB, dir string) string {
 	t.Helper()
 	file := dir + "/network.key"
-	writeFile(t, file, command(t, nil, program("supernode"), "key", "new"))
+	command(t, nil, program("supernode"), "key", "new", file)
 	return file
 }
 
@@ -51,12 +50,11 @@ type peer struct {
 	registry string // host:port of its registry port
 }
 
-// startPeer starts a peer of a supernode, or of nobody when s is nil. Requests
-// that name no registry are for publicName.
-func startPeer(t testing.TB, at place, s *supernode, registries registryNames, edits ...edit) *peer {
+// startPeer starts a peer of a supernode, or of nobody when s is nil.
+func startPeer(t testing.TB, at place, s *supernode, reach registries, edits ...edit) *peer {
 	t.Helper()
 	ports := at.ports(t, 4)
-	p := &peer{node: newNode(t, "peer", at, ports, registries), registry: at.at(ports[3])}
+	p := &peer{node: newNode(t, "peer", at, ports, reach), registry: at.at(ports[3])}
 	p.config.put("registry.listen", p.registry)
 	if s != nil {
 		p.config.put("network_key", s.networkKey)

@@ -32,15 +32,16 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   config_path = "%[1]s/certs.d"
 `
 
-// startContainerd sends everything for the named registries to a mirror.
-func startContainerd(t *testing.T, mirror string, registries ...string) *containerd {
+// startContainerd sends everything for both registries to a mirror, also what the
+// mirror does not have.
+func startContainerd(t *testing.T, mirror string, o origins) *containerd {
 	t.Helper()
 	dir := directory(t)
 	c := &containerd{socket: dir + "/c.sock", hosts: dir + "/certs.d"}
 	writeFile(t, dir+"/config.toml", fmt.Sprintf(containerdConfig, dir))
-	for _, r := range registries {
+	for _, r := range []string{o.public.Host(), o.private.Host()} {
 		writeFile(t, filepath.Join(c.hosts, r, "hosts.toml"), fmt.Sprintf(
-			"server = \"https://%s\"\n[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", r, mirror))
+			"server = \"http://%[1]s\"\n[host.\"http://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", mirror))
 	}
 	t.Cleanup(func() { unmountUnder(t, dir); removeGroups() })
 	c.process = launch(t, here, dir, nil, "containerd", "-c", dir+"/config.toml")

@@ -27,8 +27,8 @@ func TestFullDiskLosesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	p := startPeer(t, loopback(), nil, g.names(), with("data_dir", tiny+"/data"))
-	client := p.puller(t, publicName)
+	p := startPeer(t, loopback(), nil, g.reach(), with("data_dir", tiny+"/data"))
+	client := p.puller(t, g.host())
 	if err := client.pullWhole(t.Context(), "small/image", "v1", small); err != nil {
 		t.Fatal(err)
 	}

@@ -15,5 +15,5 @@
 // Nothing is asserted about time. Where a test must act in the middle of a
 // transfer, a gate before the registry (testregistry.Gate) holds it there.
 //
-// SHOAL_E2E_KEEP=1 keeps the scratch directory, with every daemon's log.
+// E2E_SHOAL_KEEP=1 keeps the scratch directory, with every daemon's log.
 package e2e

@@ -59,13 +59,37 @@ func newCatalogue(t *testing.T, o origins) catalogue {
 func TestEngines(t *testing.T) {
 	o := startOrigins(t)
 	c := newCatalogue(t, o)
-	mirror := startMirror(t, o)
-	t.Run("docker", func(t *testing.T) { testDocker(t, startDocker(t, mirror), mirror, c) })
-	t.Run("containerd", func(t *testing.T) {
-		testContainerd(t, startContainerd(t, mirror, publicName, privateName), c)
-	})
-	t.Run("podman", func(t *testing.T) { testPodman(t, newPodman(t, mirror, publicName), mirror, c) })
-	t.Run("skopeo", func(t *testing.T) { testSkopeo(t, mirror, c) })
+	mark := must(o.public.Mark(t.Context()))(t)
+	mirror := startPeer(t, loopback(), nil, o.reach()).registry
+	t.Run("docker", func(t *testing.T) { testDocker(t, startDocker(t, mirror), prefixed(mirror, o), c) })
+	t.Run("containerd", func(t *testing.T) { testContainerd(t, startContainerd(t, mirror, o), o, c) })
+	t.Run("podman", func(t *testing.T) { testPodman(t, newPodman(t, prefixed(mirror, o)), prefixed(mirror, o), c) })
+	t.Run("skopeo", func(t *testing.T) { testSkopeo(t, prefixed(mirror, o), c) })
+	// Whatever the engines asked for, in whatever way, came from there once.
+	for digest, sent := range must(o.public.Log(t.Context(), mark))(t).BlobBytes() {
+		if size := c.size(t, digest); sent != size {
+			t.Errorf("the engines together made the peer fetch %d bytes of %s, which has %d", sent, digest, size)
+		}
+	}
+}
+
+// prefixed is where the public registry lies in the peer's names.
+func prefixed(mirror string, o origins) string { return mirror + "/" + escaped(o.public.Host()) }
+
+// size is a blob's, wherever in the catalogue it is.
+func (c catalogue) size(t *testing.T, digest string) int64 {
+	t.Helper()
+	all := append(append(items(t, c.multi), items(t, c.many)...), items(t, c.tiny)...)
+	for _, img := range c.boot {
+		all = append(all, items(t, img)...)
+	}
+	for _, item := range all {
+		if item.Digest.String() == digest {
+			return item.Size
+		}
+	}
+	t.Fatalf("%s is in no image", digest)
+	return 0
 }
 
 func diffIDs(t *testing.T, img v1.Image) []string {
@@ -94,7 +118,7 @@ func checkInspect(t *testing.T, got dockerImage, img v1.Image, named string) {
 	}
 }
 
-func testDocker(t *testing.T, d *docker, mirror string, c catalogue) {
+func testDocker(t *testing.T, d *docker, prefix string, c catalogue) {
 	check := func(ref string, img v1.Image, named string) {
 		t.Helper()
 		d.run(t, "pull", "-q", ref)
@@ -106,20 +130,20 @@ func testDocker(t *testing.T, d *docker, mirror string, c catalogue) {
 	}
 	check("docker.io/library/many:v1", c.many, digestOf(t, c.many))
 	check("docker.io/library/multi:v1", c.boot["gzip"], digestOf(t, c.multi))
-	prefixed := mirror + "/" + publicName + "/library/boot:schema2"
-	check(prefixed, c.boot["schema2"], digestOf(t, c.boot["schema2"]))
-	for _, ref := range []string{"docker.io/library/boot:gzip", prefixed} {
+	long := prefix + "/library/boot:schema2"
+	check(long, c.boot["schema2"], digestOf(t, c.boot["schema2"]))
+	for _, ref := range []string{"docker.io/library/boot:gzip", long} {
 		if out := d.run(t, "run", "--rm", "--network", "none", ref, "sh", "-c", inside); out != "it runs\n" {
 			t.Errorf("%s says %q", ref, out)
 		}
 	}
-	_, err := try(t, d.env, "docker", "pull", "-q", mirror+"/"+publicName+"/library/boot:no-such-tag")
+	_, err := try(t, d.env, "docker", "pull", "-q", prefix+"/library/boot:no-such-tag")
 	if err == nil || !strings.Contains(err.Error(), "not found") && !strings.Contains(err.Error(), "unknown") {
 		t.Errorf("a tag that does not exist: %v", err)
 	}
 }
 
-func testContainerd(t *testing.T, d *containerd, c catalogue) {
+func testContainerd(t *testing.T, d *containerd, o origins, c catalogue) {
 	check := func(ref string, top remote.Taggable, img v1.Image, flags ...string) {
 		t.Helper()
 		d.ctr(t, append(append([]string{"images", "pull", "--hosts-dir", d.hosts}, flags...), ref)...)
@@ -135,32 +159,32 @@ func testContainerd(t *testing.T, d *containerd, c catalogue) {
 		}
 	}
 	for tag, img := range c.boot {
-		check(publicName+"/library/boot:"+tag, img, img)
+		check(o.public.Host()+"/library/boot:"+tag, img, img)
 	}
-	check(publicName+"/library/multi:v1", c.multi, c.boot["gzip"])
-	check(publicName+"/library/many:v1", c.many, c.many)
-	check(privateName+"/library/boot:zstd", c.boot["zstd"], c.boot["zstd"], "--user", userName+":"+password)
+	check(o.public.Host()+"/library/multi:v1", c.multi, c.boot["gzip"])
+	check(o.public.Host()+"/library/many:v1", c.many, c.many)
+	check(o.private.Host()+"/library/boot:zstd", c.boot["zstd"], c.boot["zstd"], "--user", userName+":"+password)
 	for i, tag := range []string{"zstd", "plain"} {
-		ref := publicName + "/library/boot:" + tag
+		ref := o.public.Host() + "/library/boot:" + tag
 		if out := d.ctr(t, "run", "--rm", ref, fmt.Sprintf("c%d", i), "sh", "-c", inside); out != "it runs\n" {
 			t.Errorf("%s says %q", ref, out)
 		}
 	}
 	if _, err := try(t, nil, "ctr", "-a", d.socket, "-n", groupName(), "images", "pull", "--hosts-dir", d.hosts,
-		"--user", userName+":wrong", privateName+"/library/boot:gzip"); err == nil {
+		"--user", userName+":wrong", o.private.Host()+"/library/boot:gzip"); err == nil {
 		t.Error("a wrong password was accepted")
 	}
 	client := dialCRI(d.socket)
 	defer client.close()
 	for tag, img := range c.boot {
-		id, err := client.pullImage(t.Context(), publicName+"/library/boot:"+tag)
+		id, err := client.pullImage(t.Context(), o.public.Host()+"/library/boot:"+tag)
 		if err != nil {
 			t.Error(err)
 		} else if want := must(img.ConfigName())(t).String(); id != want {
 			t.Errorf("CRI pulled %s, want %s", id, want)
 		}
 	}
-	if _, err := client.pullImage(t.Context(), publicName+"/library/none:v1"); err == nil {
+	if _, err := client.pullImage(t.Context(), o.public.Host()+"/library/none:v1"); err == nil {
 		t.Error("CRI pulled an image that does not exist")
 	}
 }
@@ -168,31 +192,31 @@ func testContainerd(t *testing.T, d *containerd, c catalogue) {
 // must3 is must for functions with a result in the middle that is not wanted.
 func must3[T, U any](value T, _ U, err error) func(testing.TB) T { return must(value, err) }
 
-func testPodman(t *testing.T, p *podman, mirror string, c catalogue) {
+func testPodman(t *testing.T, p *podman, prefix string, c catalogue) {
 	check := func(ref string, img v1.Image, named string) {
 		t.Helper()
 		p.run(t, "pull", "-q", "--tls-verify=false", ref)
 		checkInspect(t, parseInspect(t, p.run(t, "image", "inspect", ref)), img, named)
 	}
 	for tag, img := range c.boot {
-		check(publicName+"/library/boot:"+tag, img, digestOf(t, img))
+		check(mirroredName+"/library/boot:"+tag, img, digestOf(t, img))
 	}
-	check(mirror+"/"+publicName+"/library/multi:v1", c.boot["gzip"], digestOf(t, c.multi))
+	check(prefix+"/library/multi:v1", c.boot["gzip"], digestOf(t, c.multi))
 	out := p.run(t, "run", "--rm", "--network", "none", "--cgroup-parent", "/"+groupName(),
-		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", publicName+"/library/boot:zstd", "sh", "-c", inside)
+		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", mirroredName+"/library/boot:zstd", "sh", "-c", inside)
 	if out != "it runs\n" {
 		t.Errorf("the container says %q", out)
 	}
 }
 
-func testSkopeo(t *testing.T, mirror string, c catalogue) {
+func testSkopeo(t *testing.T, prefix string, c catalogue) {
 	contents := map[string]v1.Image{"many:v1": c.many, "tiny:v1": c.tiny}
 	for tag, img := range c.boot {
 		contents["boot:"+tag] = img
 	}
 	for name, content := range contents {
 		dir := filepath.Join(directory(t), "copy")
-		source := "docker://" + mirror + "/" + publicName + "/library/" + name
+		source := "docker://" + prefix + "/library/" + name
 		command(t, nil, "skopeo", "copy", "-q", "--preserve-digests", "--src-tls-verify=false", source, "dir:"+dir)
 		checkDirectory(t, name, dir, content)
 	}
@@ -200,7 +224,7 @@ func testSkopeo(t *testing.T, mirror string, c catalogue) {
 	// writes the index itself anew, so that is not compared.
 	dir := filepath.Join(directory(t), "layout")
 	command(t, nil, "skopeo", "copy", "-q", "--all", "--src-tls-verify=false",
-		"docker://"+mirror+"/"+publicName+"/library/multi:v1", "oci:"+dir+":v1")
+		"docker://"+prefix+"/library/multi:v1", "oci:"+dir+":v1")
 	for _, item := range items(t, c.multi)[1:] {
 		checkFile(t, "multi as a layout", filepath.Join(dir, "blobs", "sha256", item.Digest.Hex), item)
 	}

@@ -25,10 +25,10 @@ func TestSupernodeKilledInMidPull(t *testing.T) {
 			img := must(testimage.Random(3, 1, size))(t)
 			g := startGated(t, size/2)
 			g.push(t, "fault/image:v1", img)
-			super := startSupernode(t, loopback(), mode, g.names())
+			super := startSupernode(t, loopback(), mode, g.reach())
 			var bodies []*opened
 			for range 2 {
-				p := startPeer(t, loopback(), super, g.names()).puller(t, publicName)
+				p := startPeer(t, loopback(), super, g.reach()).puller(t, g.host())
 				bodies = append(bodies, open(t, p, "fault/image", layerOf(t, img), 1))
 			}
 			if err := g.AwaitSent(t.Context(), size/2); err != nil {
@@ -57,19 +57,19 @@ func TestServingPeerKilledInMidPull(t *testing.T) {
 	// At this rate the pull takes seconds, so that the kill falls into it.
 	l := newLab(t, 2, 100*lab.Mbit)
 	registry := registryIn(t, l.Host("origin"))
-	names := registryNames{publicName: registry.Host()}
+	reach := registries{hosts: []string{registry.Host()}}
 	img := must(testimage.Random(4, 1, size))(t)
 	if err := testimage.Push(t.Context(), registry.Host()+"/fault/image:v1", img, through(l.Host("origin").DialContext)); err != nil {
 		t.Fatal(err)
 	}
-	super := startSupernode(t, inHost(l.Host("supernode")), distribution.ModeSupernode, names)
+	super := startSupernode(t, inHost(l.Host("supernode")), distribution.ModeSupernode, reach)
 	hosts := lab.Peers(2)
-	giver := startPeer(t, inHost(l.Host(hosts[0])), super, names)
-	if err := giver.puller(t, publicName).pullWhole(t.Context(), "fault/image", "v1", img); err != nil {
+	giver := startPeer(t, inHost(l.Host(hosts[0])), super, reach)
+	if err := giver.puller(t, registry.Host()).pullWhole(t.Context(), "fault/image", "v1", img); err != nil {
 		t.Fatal(err)
 	}
-	taker := startPeer(t, inHost(l.Host(hosts[1])), super, names)
-	o := open(t, taker.puller(t, publicName), "fault/image", layerOf(t, img), 1)
+	taker := startPeer(t, inHost(l.Host(hosts[1])), super, reach)
+	o := open(t, taker.puller(t, registry.Host()), "fault/image", layerOf(t, img), 1)
 	giver.kill()
 	if err := o.finish(); err != nil {
 		t.Error(err)
@@ -81,14 +81,14 @@ func TestPullingPeerKilledKeepsWhatItStored(t *testing.T) {
 	img := must(testimage.Random(5, 1, size))(t)
 	g := startGated(t, size*3/4)
 	g.push(t, "fault/image:v1", img)
-	p := startPeer(t, loopback(), nil, g.names())
-	open(t, p.puller(t, publicName), "fault/image", layerOf(t, img), received)
+	p := startPeer(t, loopback(), nil, g.reach())
+	open(t, p.puller(t, g.host()), "fault/image", layerOf(t, img), received)
 	p.kill()
 	g.settle(t)
 	g.registry.ResetLog()
 	g.Open()
 	p.run(t)
-	if err := p.puller(t, publicName).pullWhole(t.Context(), "fault/image", "v1", img); err != nil {
+	if err := p.puller(t, g.host()).pullWhole(t.Context(), "fault/image", "v1", img); err != nil {
 		t.Fatal(err)
 	}
 	g.settle(t)
@@ -108,13 +108,13 @@ func TestOriginGoneAfterTheSupernodeHasTheObject(t *testing.T) {
 	g := startGated(t, 0)
 	g.push(t, "fault/image:v1", img)
 	g.Open()
-	super := startSupernode(t, loopback(), distribution.ModeSupernode, g.names())
-	first := startPeer(t, loopback(), super, g.names())
-	if err := first.puller(t, publicName).pullWhole(t.Context(), "fault/image", "v1", img); err != nil {
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, g.reach())
+	first := startPeer(t, loopback(), super, g.reach())
+	if err := first.puller(t, g.host()).pullWhole(t.Context(), "fault/image", "v1", img); err != nil {
 		t.Fatal(err)
 	}
-	second := startPeer(t, loopback(), super, g.names())
-	p := second.puller(t, publicName)
+	second := startPeer(t, loopback(), super, g.reach())
+	p := second.puller(t, g.host())
 	// The second peer learns the manifest, and that the caller may read, while
 	// the origin lives; the layers must come without it.
 	resp, err := p.ok(t.Context(), "fault/image", "manifests", "v1")
@@ -137,10 +137,10 @@ func TestCorruptedChunkIsNeverDelivered(t *testing.T) {
 	g := startGated(t, 0)
 	g.push(t, "fault/image:v1", img)
 	g.Open()
-	super := startSupernode(t, loopback(), distribution.ModeSupernode, g.names())
-	bad := startPeer(t, loopback(), super, g.names())
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, g.reach())
+	bad := startPeer(t, loopback(), super, g.reach())
 	pull := func(p *peer) error {
-		return p.puller(t, publicName).pullWhole(t.Context(), "fault/image", "v1", img)
+		return p.puller(t, g.host()).pullWhole(t.Context(), "fault/image", "v1", img)
 	}
 	if err := pull(bad); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestCorruptedChunkIsNeverDelivered(t *testing.T) {
 	})
 	corrupt(t, bad.dir+"/data", layer, 17<<20)
 	t.Run("to another peer", func(t *testing.T) {
-		if err := pull(startPeer(t, loopback(), super, g.names())); err != nil {
+		if err := pull(startPeer(t, loopback(), super, g.reach())); err != nil {
 			t.Error(err)
 		}
 	})

@@ -50,7 +50,7 @@ func startGated(t *testing.T, budget int64, layers ...func(http.Handler) http.Ha
 
 func (g *gated) host() string { return strings.TrimPrefix(g.server.URL, "http://") }
 
-func (g *gated) names() registryNames { return registryNames{publicName: g.host()} }
+func (g *gated) reach() registries { return registries{hosts: []string{g.host()}} }
 
 func (g *gated) push(t *testing.T, repository string, img v1.Image) {
 	t.Helper()
@@ -126,9 +126,9 @@ func TestFirstByteComesBeforeATenthIsFetched(t *testing.T) {
 			g.push(t, "cold/layer:v1", img)
 			var super *supernode
 			if !alone {
-				super = startSupernode(t, loopback(), "supernode", g.names())
+				super = startSupernode(t, loopback(), "supernode", g.reach())
 			}
-			p := startPeer(t, loopback(), super, g.names()).puller(t, publicName)
+			p := startPeer(t, loopback(), super, g.reach()).puller(t, g.host())
 			// The gate lets a tenth through and no more: that one byte is here shows
 			// that it did not wait for more.
 			o := open(t, p, "cold/layer", layerOf(t, img), 1)

@@ -56,9 +56,9 @@ func TestBadRequestsGetClearAnswers(t *testing.T) {
 	g := startGated(t, 0)
 	g.push(t, "some/image:v1", img)
 	g.Open()
-	p := startPeer(t, loopback(), nil, g.names())
+	p := startPeer(t, loopback(), nil, g.reach())
 	layer := layerOf(t, img)
-	repo := "/v2/" + publicName + "/some/image"
+	repo := "/v2/" + escaped(g.host()) + "/some/image"
 	blob := repo + "/blobs/" + layer.Digest.String()
 	absent := "sha256:" + strings.Repeat("0", 64)
 	for _, c := range []struct {
@@ -67,7 +67,7 @@ func TestBadRequestsGetClearAnswers(t *testing.T) {
 		status             []int // any of them
 		code               string
 	}{
-		{"unknown repository", "GET", "/v2/" + publicName + "/no/such/manifests/v1", nil, []int{404}, "any"},
+		{"unknown repository", "GET", "/v2/" + escaped(g.host()) + "/no/such/manifests/v1", nil, []int{404}, "any"},
 		{"unknown tag", "GET", repo + "/manifests/none", nil, []int{404}, "any"},
 		{"unknown manifest", "GET", repo + "/manifests/" + absent, nil, []int{404}, "any"},
 		{"unknown blob", "GET", repo + "/blobs/" + absent, nil, []int{404}, "any"},
@@ -75,8 +75,8 @@ func TestBadRequestsGetClearAnswers(t *testing.T) {
 		{"upper-case digest", "GET", repo + "/blobs/sha256:" + strings.Repeat("A", 64), nil, []int{400}, "DIGEST_INVALID"},
 		{"no digest", "GET", repo + "/blobs/latest", nil, []int{400}, "DIGEST_INVALID"},
 		{"bad tag", "GET", repo + "/manifests/-bad", nil, []int{400}, "any"},
-		{"bad repository", "GET", "/v2/" + publicName + "/UPPER/x/manifests/v1", nil, []int{400, 404}, "NAME_INVALID"},
-		{"dots", "GET", "/v2/" + publicName + "/a/..%2f..%2fb/manifests/v1", nil, []int{400, 404}, "any"},
+		{"bad repository", "GET", "/v2/" + escaped(g.host()) + "/UPPER/x/manifests/v1", nil, []int{400, 404}, "NAME_INVALID"},
+		{"dots", "GET", "/v2/" + escaped(g.host()) + "/a/..%2f..%2fb/manifests/v1", nil, []int{400, 404}, "any"},
 		{"private address", "GET", "/v2/127.0.0.1_1/x/manifests/v1", nil, []int{400, 403, 404}, "any"},
 		{"metadata address", "GET", "/v2/169.254.169.254/x/manifests/v1", nil, []int{400, 403, 404}, "any"},
 		{"push", "POST", repo + "/blobs/uploads/", nil, []int{404, 405}, "UNSUPPORTED"},
@@ -109,7 +109,7 @@ func TestBadRequestsGetClearAnswers(t *testing.T) {
 			}
 		}
 	})
-	if err := p.puller(t, publicName).pullWhole(t.Context(), "some/image", "v1", img); err != nil {
+	if err := p.puller(t, g.host()).pullWhole(t.Context(), "some/image", "v1", img); err != nil {
 		t.Errorf("and after all that: %v", err)
 	}
 }
@@ -181,16 +181,16 @@ func TestOriginThatLies(t *testing.T) {
 			g := startGated(t, 0, tamper(&lying, change))
 			g.push(t, "lie/image:v1", img)
 			g.Open()
-			super := startSupernode(t, loopback(), "supernode", g.names())
+			super := startSupernode(t, loopback(), "supernode", g.reach())
 			for _, s := range []*supernode{super, nil} {
-				p := startPeer(t, loopback(), s, g.names(), with("origin.retries", 1))
+				p := startPeer(t, loopback(), s, g.reach(), with("origin.retries", 1))
 				lying.Store(true)
 				layer := layerOf(t, img)
-				if err := p.puller(t, publicName).blob(t.Context(), "lie/image", layer); err == nil && what != "cut short" {
+				if err := p.puller(t, g.host()).blob(t.Context(), "lie/image", layer); err == nil && what != "cut short" {
 					t.Error("the lie was delivered as the truth")
 				}
 				lying.Store(false)
-				if err := p.puller(t, publicName).pullWhole(t.Context(), "lie/image", "v1", img); err != nil {
+				if err := p.puller(t, g.host()).pullWhole(t.Context(), "lie/image", "v1", img); err != nil {
 					t.Errorf("when the origin is honest again: %v", err)
 				}
 			}
@@ -202,11 +202,11 @@ func TestCredentials(t *testing.T) {
 	o := startOrigins(t)
 	img := must(testimage.Random(11, 2, 8<<20))(t)
 	o.push(t, "secret/image:v1", img)
-	names := registryNames{publicName: o.public.Host(), privateName: o.private.Host()}
-	super := startSupernode(t, loopback(), "supernode", names)
-	p := startPeer(t, loopback(), super, names)
+	reach := o.reach()
+	super := startSupernode(t, loopback(), "supernode", reach)
+	p := startPeer(t, loopback(), super, reach)
 	as := func(user, password string) *puller {
-		c := p.puller(t, privateName)
+		c := p.puller(t, o.private.Host())
 		if user != "" {
 			c.auth = basic(user, password)
 		}
@@ -244,8 +244,8 @@ func TestCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("after the right user pulled")
-	other := startPeer(t, loopback(), super, names)
-	c := other.puller(t, privateName)
+	other := startPeer(t, loopback(), super, reach)
+	c := other.puller(t, o.private.Host())
 	c.auth = basic(userName, password)
 	if err := c.pullWhole(t.Context(), "secret/image", "v1", img); err != nil {
 		t.Errorf("the right user on another peer: %v", err)
@@ -277,11 +277,11 @@ func TestWrongNetworkKeyKeepsANodeOutButNotItsPulls(t *testing.T) {
 	g := startGated(t, 0)
 	g.push(t, "some/image:v1", img)
 	g.Open()
-	super := startSupernode(t, loopback(), "supernode", g.names())
-	stranger := startPeer(t, loopback(), super, g.names(), func(s settings) {
+	super := startSupernode(t, loopback(), "supernode", g.reach())
+	stranger := startPeer(t, loopback(), super, g.reach(), func(s settings) {
 		s.put("network_key", newNetworkKey(t, directory(t)))
 	})
-	if err := stranger.puller(t, publicName).pullWhole(t.Context(), "some/image", "v1", img); err != nil {
+	if err := stranger.puller(t, g.host()).pullWhole(t.Context(), "some/image", "v1", img); err != nil {
 		t.Error(err)
 	}
 	checkNothingHeld(t, super, layerOf(t, img))

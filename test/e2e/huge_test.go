@@ -30,10 +30,10 @@ func TestLayerBeyondFourGiBInLittleMemory(t *testing.T) {
 	if err := testimage.Push(t.Context(), registry.Host()+"/huge/image:v1", img); err != nil {
 		t.Fatal(err)
 	}
-	names := registryNames{publicName: registry.Host()}
-	super := startSupernode(t, loopback(), distribution.ModeSupernode, names)
-	p := startPeer(t, loopback(), super, names)
-	client := p.puller(t, publicName)
+	reach := registries{hosts: []string{registry.Host()}}
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, reach)
+	p := startPeer(t, loopback(), super, reach)
+	client := p.puller(t, registry.Host())
 	want := excerpts(t, layer, size)
 	checkRanges(t, client, layer, want)
 	if err := client.pullWhole(t.Context(), "huge/image", "v1", img); err != nil {

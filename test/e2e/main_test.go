@@ -15,7 +15,7 @@ import (
 
 // marker is the variable that tells every process of this run from others: it
 // holds the scratch directory.
-const marker = "SHOAL_E2E_SCRATCH"
+const marker = "E2E_SHOAL_SCRATCH"
 
 func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
 
@@ -30,7 +30,7 @@ func runSuite(m *testing.M) int {
 		fmt.Println("making the scratch directory:", err)
 		return 1
 	}
-	if err := os.Setenv(marker, scratch); err != nil {
+	if err := errorsOf(os.Setenv(marker, scratch), build(filepath.Join(scratch, "bin"))); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -39,7 +39,7 @@ func runSuite(m *testing.M) int {
 		fmt.Printf("FAIL: left behind:\n\t%s\n", strings.Join(left, "\n\t"))
 		code = 1
 	}
-	if os.Getenv("SHOAL_E2E_KEEP") != "" {
+	if os.Getenv("E2E_SHOAL_KEEP") != "" {
 		fmt.Println("kept:", scratch)
 	} else if err := os.RemoveAll(scratch); err != nil {
 		fmt.Println("removing the scratch directory:", err)

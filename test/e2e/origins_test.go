@@ -15,13 +15,6 @@ import (
 	"github.com/shoal-project/shoal/internal/testregistry"
 )
 
-// The names under which clients ask for the two registries. Nothing resolves
-// them, so a client that passes the mirror by fails.
-const (
-	publicName  = "public.test"
-	privateName = "private.test"
-)
-
 // The one user of the private registry.
 const (
 	userName = "ann"
@@ -39,6 +32,10 @@ func startOrigins(t *testing.T) origins {
 		public:  startRegistry(t, testregistry.Options{}),
 		private: startRegistry(t, testregistry.Options{Users: map[string]string{userName: password}}),
 	}
+}
+
+func (o origins) reach() registries {
+	return registries{hosts: []string{o.public.Host(), o.private.Host()}, hub: o.public.Host()}
 }
 
 func startRegistry(t *testing.T, options testregistry.Options) *testregistry.Debian {

@@ -13,20 +13,24 @@ type podman struct {
 	env []string
 }
 
-// registriesConf sends a registry's pulls to a mirror first, by the prefix form.
+// mirroredName is a registry that nothing resolves, so that a pull which passes
+// its mirror by fails.
+const mirroredName = "mirrored.test"
+
 const registriesConf = `unqualified-search-registries = []
 [[registry]]
-prefix = "%[2]s"
-location = "%[2]s"
+prefix = "%[1]s"
+location = "%[1]s"
 [[registry.mirror]]
-location = "%[1]s/%[2]s"
+location = "%[2]s"
 insecure = true
 `
 
-func newPodman(t *testing.T, mirror, registry string) *podman {
+// newPodman has the registry mirroredName mirrored at location.
+func newPodman(t *testing.T, location string) *podman {
 	t.Helper()
 	p := &podman{dir: directory(t)}
-	writeFile(t, p.dir+"/registries.conf", fmt.Sprintf(registriesConf, mirror, registry))
+	writeFile(t, p.dir+"/registries.conf", fmt.Sprintf(registriesConf, mirroredName, location))
 	writeFile(t, p.dir+"/policy.json", `{"default":[{"type":"insecureAcceptAnything"}]}`)
 	p.env = []string{"CONTAINERS_REGISTRIES_CONF=" + p.dir + "/registries.conf", "HOME=" + p.dir, "XDG_RUNTIME_DIR=" + p.dir + "/run"}
 	t.Cleanup(func() { unmountUnder(t, p.dir); removeGroups() })

@@ -87,7 +87,7 @@ func (p *process) tail() string {
 	if err != nil {
 		return err.Error()
 	}
-	const most = 3000
+	const most = 1500
 	return string(text[max(0, len(text)-most):])
 }
 

@@ -84,10 +84,25 @@ type node struct {
 	admin  string // host:port
 }
 
-// registryNames maps names that clients use to the host:port that serves them.
-type registryNames map[string]string
+// registries are what a node is configured to reach: registries by host:port,
+// and perhaps one of them as Docker Hub's mirror.
+type registries struct {
+	hosts []string
+	hub   string // host:port; empty is the real one
+}
 
-func newNode(t testing.TB, kind string, at place, ports []int, registries registryNames) *node {
+func (r registries) settings() []settings {
+	var list []settings
+	for _, host := range r.hosts {
+		list = append(list, settings{"name": host, "plain_http": true})
+	}
+	if r.hub != "" {
+		list = append(list, settings{"name": "docker.io", "mirrors": []string{"http://" + r.hub}})
+	}
+	return list
+}
+
+func newNode(t testing.TB, kind string, at place, ports []int, reach registries) *node {
 	t.Helper()
 	n := &node{place: at, dir: directory(t), config: settings{}, kind: kind, admin: at.at(ports[2])}
 	n.config.put("data_dir", n.dir+"/data")
@@ -96,11 +111,7 @@ func newNode(t testing.TB, kind string, at place, ports []int, registries regist
 	n.config.put("admin.listen", n.admin)
 	n.config.put("admin.socket", n.dir+"/a.sock")
 	n.config.put("log.level", "debug")
-	var list []settings
-	for name, host := range registries {
-		list = append(list, settings{"name": name, "mirrors": []string{"http://" + host}, "trust_mirror": true})
-	}
-	n.config.put("origin.registries", list)
+	n.config.put("origin.registries", reach.settings())
 	n.config.put("store.min_free", 0)
 	return n
 }

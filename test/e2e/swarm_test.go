@@ -55,17 +55,17 @@ func TestFourColdPeersFetchEachBlobFromTheOriginOnce(t *testing.T) {
 func fourColdPeers(t *testing.T, mode distribution.OriginMode) {
 	l := newLab(t, 4, 0)
 	registry := registryIn(t, l.Host("origin"))
-	names := registryNames{publicName: registry.Host()}
+	reach := registries{hosts: []string{registry.Host()}}
 	img := must(testimage.Random(uint64(len(mode)), 4, 48<<20))(t)
 	if err := testimage.Push(t.Context(), registry.Host()+"/cold/image:v1", img, through(l.Host("origin").DialContext)); err != nil {
 		t.Fatal(err)
 	}
-	super := startSupernode(t, inHost(l.Host("supernode")), mode, names)
+	super := startSupernode(t, inHost(l.Host("supernode")), mode, reach)
 	var group errgroup.Group
 	mark := must(registry.Mark(t.Context()))(t)
 	var pullers []*puller
 	for _, name := range lab.Peers(4) {
-		pullers = append(pullers, startPeer(t, inHost(l.Host(name)), super, names).puller(t, publicName))
+		pullers = append(pullers, startPeer(t, inHost(l.Host(name)), super, reach).puller(t, registry.Host()))
 	}
 	for i, p := range pullers {
 		group.Go(func() error {
