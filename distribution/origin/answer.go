@@ -25,8 +25,8 @@ type answer struct {
 }
 
 // newAnswer starts the life of an answer; the slot is already held.
-func newAnswer(ctx context.Context, reg *registry) *answer {
-	a := &answer{reg: reg, release: reg.slots.release}
+func newAnswer(ctx context.Context, reg *registry, s *slots) *answer {
+	a := &answer{reg: reg, release: s.release}
 	a.ctx, a.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	a.guard = time.AfterFunc(reg.timeout, func() { a.cancel(errStalled) })
 	return a

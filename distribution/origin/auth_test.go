@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -281,4 +282,41 @@ func TestCredentialHelper(t *testing.T) {
 	if err != nil || len(asked) != len("x\n") {
 		t.Errorf("the helper was asked %d times (%v), want once", len(asked)/2, err)
 	}
+}
+
+// TestTokenServerElsewhere: a configured registry may keep its token server at
+// another private address.
+func TestTokenServerElsewhere(t *testing.T) {
+	data := content(10)
+	tokens := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(`{"access_token":"t"}`)) })
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer t" {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+tokens.URL+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		ranged(data)(w, r)
+	})
+	wantWhole(t, open(t, newClient(t, testConfig(s)), sourceOf(s, data)), data)
+}
+
+// TestTokenServerInTrouble: a passing failure of the token server is waited out.
+func TestTokenServerInTrouble(t *testing.T) {
+	data := content(10)
+	var n atomic.Int32
+	var s *httptest.Server
+	s = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token" && n.Add(1) < 3:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.URL.Path == "/token":
+			_, _ = w.Write([]byte(`{"token":"t","expires_in":1}`))
+		case r.Header.Get("Authorization") != "Bearer t":
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+s.URL+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			ranged(data)(w, r)
+		}
+	})
+	wantWhole(t, open(t, newClient(t, testConfig(s)), sourceOf(s, data)), data)
 }

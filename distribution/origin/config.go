@@ -17,7 +17,9 @@ type Config struct {
 	// to one that counts connections.
 	Parallel int `mapstructure:"parallel"`
 	// MaxConnections bounds the requests in flight to one registry, over all
-	// blobs. It is also how many idle connections are kept to it.
+	// blobs. A quarter of 4 or more is kept for short requests (tags, HEAD), so
+	// that they do not queue behind bulk. It is also how many idle connections
+	// are kept.
 	MaxConnections int `mapstructure:"max_connections"`
 	// Timeout is how long a registry may send nothing: before its answer starts,
 	// and between two bytes of a body. It is not a limit on the whole.

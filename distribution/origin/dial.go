@@ -23,8 +23,6 @@ type dialer struct {
 	lenient bool
 	allow   []allowed
 	timeout time.Duration
-	// resolver is nil but in tests.
-	resolver *net.Resolver
 }
 
 // privateError says that an address was refused by the rule about private ones.
@@ -39,7 +37,7 @@ func (e *privateError) Error() string {
 
 // DialContext is http.Transport's.
 func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	nd := net.Dialer{Timeout: min(d.timeout, dialTimeout), KeepAlive: 30 * time.Second, Resolver: d.resolver}
+	nd := net.Dialer{Timeout: min(d.timeout, dialTimeout), KeepAlive: 30 * time.Second}
 	if !d.named(addr) {
 		nd.Control = func(_, address string, _ syscall.RawConn) error { return d.check(addr, address) }
 	}

@@ -241,7 +241,9 @@ func TestLiesAboutTheFirstAnswer(t *testing.T) {
 			whole(content(10))(w, r)
 		},
 		"redirect to nowhere": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(302) },
-		"redirect to a file":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", 302) },
+		"redirect to a file": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		},
 		"redirect in a circle": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		},

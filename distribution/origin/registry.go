@@ -29,7 +29,8 @@ type registry struct {
 	node      authn.Authenticator
 	lend      bool
 	timeout   time.Duration
-	slots     *slots
+	slots     *slots        // for blobs and manifests
+	quick     *slots        // for forwarded requests and HEAD
 	bytes     *rate.Limiter // nil: no bound
 	requests  *rate.Limiter // nil: no bound
 	metrics   *Metrics
@@ -52,7 +53,11 @@ type endpoint struct {
 func newRegistry(cfg Config, name string, entry Registry, configured bool, m *Metrics) (*registry, error) {
 	r := &registry{
 		name: name, lend: entry.LendCredentials, timeout: cfg.Timeout,
-		slots: newSlots(cfg.MaxConnections, m), metrics: m,
+		slots: newSlots(cfg.MaxConnections-cfg.MaxConnections/4, m), metrics: m,
+	}
+	r.quick = r.slots
+	if n := cfg.MaxConnections / 4; n > 0 {
+		r.quick = newSlots(n, m)
 	}
 	if entry.RateLimit > 0 {
 		r.bytes = rate.NewLimiter(rate.Limit(entry.RateLimit), int(min(max(entry.RateLimit, 64<<10), 4<<20)))

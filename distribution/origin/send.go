@@ -27,16 +27,26 @@ type call struct {
 	blob *blob
 }
 
+// slots are the ones that the call's answer takes from: short ones do not queue
+// behind bulk.
+func (q *call) slots() *slots {
+	if q.hurried || q.method == http.MethodHead {
+		return q.reg.quick
+	}
+	return q.reg.slots
+}
+
 // send makes one attempt at an endpoint: with its redirects, and with one more
 // request if a challenge can be met. location, if any, is asked directly.
 func (c *Client) send(ctx context.Context, q *call, ep *endpoint, location *url.URL) (*answer, error) {
 	if err := q.admit(ctx, ep); err != nil {
 		return nil, err
 	}
-	if err := q.reg.slots.acquire(ctx); err != nil {
+	slots := q.slots()
+	if err := slots.acquire(ctx); err != nil {
 		return nil, err
 	}
-	a := newAnswer(ctx, q.reg)
+	a := newAnswer(ctx, q.reg, slots)
 	a.ep = ep
 	unlink := a.link(ctx)
 	defer unlink()

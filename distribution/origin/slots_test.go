@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
 )
 
 // openBodies counts the requests and bodies that a client has open.
@@ -77,12 +78,12 @@ func TestIdleBodyIsGivenBack(t *testing.T) {
 		if err := r.slots.acquire(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p := r.slots.park(&body{answer: newAnswer(t.Context(), r), end: 1}, firstIdle, true)
+		p := r.slots.park(&body{answer: newAnswer(t.Context(), r, r.slots), end: 1}, firstIdle, true)
 		time.Sleep(firstIdle - 1)
 		if free := len(r.slots.free); free != cap(r.slots.free)-1 {
 			t.Fatalf("%d of %d slots are free too soon", free, cap(r.slots.free))
 		}
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		if free := len(r.slots.free); free != cap(r.slots.free) {
 			t.Errorf("%d of %d slots are free", free, cap(r.slots.free))
@@ -127,7 +128,7 @@ func TestSlotsComeBack(t *testing.T) {
 			_, _ = w.Write(make([]byte, 10))
 			abort(w)
 		case 2:
-			http.Redirect(w, r, "/elsewhere", 302)
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
 		default:
 			ranged(data)(w, r)
 		}
@@ -151,7 +152,37 @@ func TestSlotsComeBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if free := len(reg.slots.free); free != c.cfg.MaxConnections {
-		t.Errorf("%d of %d slots are free", free, c.cfg.MaxConnections)
+	for _, s := range []*slots{reg.slots, reg.quick} {
+		if free := len(s.free); free != cap(s.free) {
+			t.Errorf("%d of %d slots are free", free, cap(s.free))
+		}
 	}
+}
+
+// TestBulkLeavesRoomForQuestions: while every bulk slot is taken by bodies that
+// do not move, a forwarded request is answered.
+func TestBulkLeavesRoomForQuestions(t *testing.T) {
+	data := content(8 * chunk.Size)
+	s := serve(t, ranged(data))
+	cfg := testConfig(s)
+	cfg.MaxConnections = 4
+	c := newClient(t, cfg)
+	b := open(t, c, sourceOf(s, data))
+	for i := range 3 {
+		r, err := b.Read(context.Background(), int64(i)*chunk.Size, chunk.Size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	resp, err := c.Forward(ctx, distribution.Request{Method: http.MethodHead, Registry: hostOf(s), Repository: "a", Path: "manifests/latest"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }
