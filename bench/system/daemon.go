@@ -3,6 +3,7 @@
 package system
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,24 +91,18 @@ func (d daemon) start(ctx context.Context) (*lab.Process, error) {
 	return p, nil
 }
 
-// output runs one of the daemon's other commands to its end.
+// output runs one of the daemon's other commands to its end and returns what it
+// printed.
 func (d daemon) output(ctx context.Context, args ...string) (string, error) {
-	out, err := os.CreateTemp(d.dir, "out-")
+	var out, trouble bytes.Buffer
+	p, err := d.host.Start(lab.Command{Args: append([]string{d.binary}, args...), Stdout: &out, Stderr: &trouble})
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(out.Name())
-	defer out.Close()
-	p, err := d.host.Start(lab.Command{Args: append([]string{d.binary}, args...), Stdout: out, Stderr: out})
-	if err != nil {
-		return "", err
+	if err := p.Wait(ctx); err != nil {
+		return "", fmt.Errorf("%w: %s", err, &trouble)
 	}
-	failed := p.Wait(ctx)
-	text, err := os.ReadFile(out.Name())
-	if failed != nil {
-		return "", fmt.Errorf("%w: %s", failed, text)
-	}
-	return string(text), err
+	return out.String(), nil
 }
 
 func loopback(port uint16) string { return fmt.Sprintf("127.0.0.1:%d", port) }
