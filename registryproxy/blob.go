@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
 )
 
@@ -25,6 +26,9 @@ func (c *call) blob() {
 	}
 	size, held := c.objects.Holds(c.route.digest)
 	if c.isHead() {
+		if told, err := chunk.ParseDigest(ans.header.Get("Docker-Content-Digest")); !held && err == nil && told == c.route.digest && ans.size >= 0 {
+			size, held = ans.size, true // the HEAD that checked was about this very blob
+		}
 		c.blobHead(size, held, v)
 		return
 	}
@@ -41,9 +45,9 @@ func (c *call) blob() {
 	c.blobFrom(rd, v == stale)
 }
 
-// blobHead needs no swarm: a size that is not here is the origin's to tell.
-func (c *call) blobHead(size int64, held bool, v verdict) {
-	if !held {
+// blobHead needs no swarm: a size that is not known is the origin's to tell.
+func (c *call) blobHead(size int64, known bool, v verdict) {
+	if !known {
 		c.pass()
 		return
 	}

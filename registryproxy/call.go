@@ -156,7 +156,11 @@ func (c *call) refuse(ans answer) {
 			c.w.Header()[name] = values
 		}
 	}
-	c.fail(problemOf(ans.status, c.route))
+	p := problemOf(ans.status, c.route)
+	if ans.status == http.StatusUnauthorized && c.authorization() == "" {
+		p.message = "the origin wants credentials: log in (docker sends them only where this node has login: true)"
+	}
+	c.fail(p)
 }
 
 // unreachable tells that no origin answered; see the package comment for 404.

@@ -34,10 +34,11 @@ type Config struct {
 	// Tags are tried in order; the first match decides. Where none matches,
 	// tags are revalidated and never stale.
 	Tags []TagRule `mapstructure:"tags"`
-	// Login answers /v2/ with a challenge, whose token server is the proxy itself.
-	// docker, podman and skopeo send credentials only then; containerd and CRI-O's
-	// ?ns= do not need it. Public images stay open to all: a token is given to
-	// nobody, too. "docker login" with a wrong password fails at the first pull.
+	// Login answers /v2/ with 401 and a challenge, whose token server is the proxy
+	// itself. docker sends credentials only then, podman and skopeo anyway, and
+	// containerd does not need it. Public images stay open to all: a token is
+	// given to nobody, too. False answers 200, as simple checks of a registry
+	// expect. "docker login" with a wrong password fails at the first pull only.
 	Login bool `mapstructure:"login"`
 	// AuthCache is how long the origin's yes to a caller's credentials holds for
 	// a repository. Longer spares requests; a revoked caller reads on for as long.

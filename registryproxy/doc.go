@@ -39,7 +39,9 @@
 // challenge comes back word for word. A request without credentials is made
 // with the token that a registry gives to anybody. Most clients but containerd
 // decide by the answer to /v2/, which names no origin, whether they send
-// credentials: Config.Login is for them.
+// credentials; it therefore names the proxy's own token server (see
+// Config.Login), whose tokens are the caller's Basic credentials, sealed with a
+// key of this process.
 //
 // # What it does not do
 //

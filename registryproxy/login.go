@@ -82,23 +82,27 @@ func (c *call) authorization() string {
 	return a
 }
 
-// ping answers /v2/: with a challenge where Config.Login wants clients to log in.
+// ping answers /v2/. Whoever has no token of ours is told where to get one: with
+// 401 where Config.Login says so, otherwise beside a 200, as RFC 9110 section
+// 11.6.1 allows. podman, skopeo and CRI-O heed that one too; docker does not.
 func (c *call) ping() {
-	token, ok := c.login.own(c.r.Header.Get("Authorization"))
-	if _, err := c.login.open(token); !c.cfg.Login || ok && err == nil {
-		c.small("application/json", []byte("{}"))
-		return
+	token, _ := c.login.own(c.r.Header.Get("Authorization"))
+	_, err := c.login.open(token)
+	if err != nil && validHost(c.r.Host) {
+		c.w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q,service=%q", c.scheme()+"://"+c.r.Host+tokenPath, "shoal"))
+		if c.cfg.Login {
+			c.fail(&problem{http.StatusUnauthorized, codeUnauthorized, "get a token first; no account is needed for public images"})
+			return
+		}
 	}
-	if !validHost(c.r.Host) {
-		c.fail(&problem{http.StatusBadRequest, codeNameInvalid, "not a valid Host header"})
-		return
-	}
-	scheme := "http"
+	c.small("application/json", []byte("{}"))
+}
+
+func (c *call) scheme() string {
 	if c.r.TLS != nil {
-		scheme = "https"
+		return "https"
 	}
-	c.w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q,service=%q", scheme+"://"+c.r.Host+tokenPath, "shoal"))
-	c.fail(&problem{http.StatusUnauthorized, codeUnauthorized, "get a token first; no account is needed for public images"})
+	return "http"
 }
 
 // token gives a token for the credentials that came, or for none.

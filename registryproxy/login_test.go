@@ -35,6 +35,10 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s as %v: %v", tt.repo, tt.auth, err)
 		}
 	}
+	open := newRig(t, testConfig())
+	if got := open.get(t, "/v2/"); got.status != 200 || got.header.Get("Www-Authenticate") == "" || string(got.body) != "{}" {
+		t.Errorf("ping without login: %d %s", got.status, got.body)
+	}
 	ping := r.get(t, "/v2/")
 	if want := `Bearer realm="` + r.front.URL + `/shoal/token",service="shoal"`; ping.status != 401 || ping.header.Get("Www-Authenticate") != want {
 		t.Errorf("ping: %d %s", ping.status, ping.header.Get("Www-Authenticate"))
