@@ -138,7 +138,7 @@ func (c *Coordinator) Bind(e Engine) { c.engine = e }
 // Run sends digests and grants in rounds until ctx ends.
 func (c *Coordinator) Run(ctx context.Context) error {
 	defer c.wg.Wait()
-	defer c.cancel()
+	defer c.halt()
 	slow := time.NewTicker(250 * time.Millisecond)
 	defer slow.Stop()
 	for {
@@ -155,6 +155,20 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		}
 		c.round(time.Now())
 	}
+}
+
+// spawn runs what takes time beside the rounds. Callers hold mu, so that nothing
+// begins once Run waits for the end of it.
+func (c *Coordinator) spawn(f func()) {
+	if c.ctx.Err() == nil {
+		c.wg.Go(f)
+	}
+}
+
+func (c *Coordinator) halt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel()
 }
 
 func (c *Coordinator) poke() {

@@ -90,7 +90,7 @@ func (c *Coordinator) onFailed(object chunk.Digest, err error, wrong bool) {
 	}
 	if s.leading && len(s.srcs) > 0 {
 		src, who, sums := s.srcs[len(s.srcs)-1], s.who, s.sums
-		c.wg.Go(func() { c.findLiars(src, who, sums, s.unit) })
+		c.spawn(func() { c.findLiars(src, who, sums, s.unit) })
 	}
 	c.end(s)
 }
@@ -165,7 +165,7 @@ func (c *Coordinator) onDigests(m *member, msg *distribution.Digests) {
 func (c *Coordinator) lead(s *swarm, p *part) {
 	have := &distribution.Have{Object: s.id, Size: s.size, All: true}
 	if s.leading {
-		c.wg.Go(func() { c.engine.Neighbour(p.m.Member, have) })
+		c.spawn(func() { c.engine.Neighbour(p.m.Member, have) })
 		return
 	}
 	if len(s.srcs) == 0 {
@@ -173,7 +173,7 @@ func (c *Coordinator) lead(s *swarm, p *part) {
 	}
 	s.leading = true
 	src, sums := s.srcs[len(s.srcs)-1], append([]chunk.Digest(nil), s.sums...)
-	c.wg.Go(func() {
+	c.spawn(func() {
 		reader, err := c.engine.Lead(c.ctx, src, s.size)
 		if err != nil {
 			c.log.Warn("cannot take the object from its swarm", "source", src, "error", err)

@@ -55,7 +55,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	}
 	if !s.busy {
 		s.busy = true
-		c.wg.Go(func() { c.openSwarm(s, src) })
+		c.spawn(func() { c.openSwarm(s, src) })
 	}
 }
 
@@ -228,7 +228,7 @@ func (c *Coordinator) fetch(s *swarm) {
 	}
 	s.busy = true
 	src := s.srcs[len(s.srcs)-1]
-	c.wg.Go(func() {
+	c.spawn(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, openPatience)
 		defer cancel()
 		reader, err := c.engine.Open(ctx, src)
@@ -334,6 +334,6 @@ func (c *Coordinator) end(s *swarm) {
 	}
 	if reader := s.reader; reader != nil {
 		s.reader = nil
-		c.wg.Go(func() { _ = reader.Close() })
+		_ = reader.Close()
 	}
 }
