@@ -21,6 +21,10 @@ type Source struct {
 	Digest     chunk.Digest
 	// Manifest says that the object lies under /manifests/, not /blobs/.
 	Manifest bool
+	// Size in bytes, where it is known already; 0 where not. Open then asks the
+	// origin for nothing, and what is read later must fit it. So a node that
+	// needs only some later part does not set the first one moving.
+	Size int64
 	// Authorization is the caller's own header value ("Bearer …", "Basic …"),
 	// or empty. It is a secret: never logged, stored or shown.
 	Authorization string

@@ -1,14 +1,17 @@
 package origin
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
 )
 
 // seenBy is what a mirror or registry was asked.
@@ -124,5 +127,27 @@ func TestMirrorURL(t *testing.T) {
 		if u, err := parseMirror(in); err == nil {
 			t.Errorf("parseMirror(%q) = %v", in, u)
 		}
+	}
+}
+
+// TestForwardPastAMirror: a mirror's refusal is not the answer, and the caller's
+// credentials go to the registry only.
+func TestForwardPastAMirror(t *testing.T) {
+	var mirror, registry seenBy
+	m := serve(t, mirror.wrap(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="mirror"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	s := serve(t, registry.wrap(ranged(content(10))))
+	resp, err := newClient(t, mirrored(s, m.URL)).Forward(context.Background(), distribution.Request{
+		Method: http.MethodGet, Registry: hostOf(s), Repository: "a", Path: "manifests/latest",
+		Query: url.Values{"ns": {"other.example"}}, Authorization: "Bearer mine",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || mirror.auth.Load() != "" || registry.auth.Load() != "Bearer mine" || registry.ns.Load() != "" {
+		t.Errorf("%s; the mirror got %q, the registry %q and ns %q", resp.Status, mirror.auth.Load(), registry.auth.Load(), registry.ns.Load())
 	}
 }

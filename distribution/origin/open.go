@@ -89,14 +89,19 @@ func headRefused(err error) bool {
 	return false
 }
 
-// Open implements [distribution.Origin] with one GET of the first chunk. Its
-// body waits for the first Read.
+// Open implements [distribution.Origin] with one GET of the first chunk, whose
+// body waits for the first Read; with none if the size is known.
 func (c *Client) Open(ctx context.Context, src distribution.Source) (distribution.Blob, error) {
 	q, err := c.question(src, http.MethodGet)
 	if err != nil {
 		return nil, err
 	}
 	b := newBlob(c, q, src.Digest)
+	if src.Size > 0 {
+		b.size = src.Size
+		b.ranged.Store(true)
+		return b, checkSize(b.size)
+	}
 	var first *body
 	learn := func(a *answer) (err error) {
 		first, err = b.learn(a, src.Manifest)

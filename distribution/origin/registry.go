@@ -138,6 +138,7 @@ func (e *endpoint) target(repository, path string, query url.Values) *url.URL {
 	for k, v := range query {
 		q[k] = v
 	}
+	q.Del("ns")
 	if e.mirror {
 		q.Set("ns", e.ns)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
@@ -131,5 +132,74 @@ func TestUnknownBlob(t *testing.T) {
 	var refused *distribution.OriginError
 	if !errors.As(err, &refused) || refused.Status != 404 || refused.Code != "BLOB_UNKNOWN" {
 		t.Errorf("got %v, want a 404 BLOB_UNKNOWN", err)
+	}
+}
+
+// TestKnownSize: opening costs no request, and every answer must fit.
+func TestKnownSize(t *testing.T) {
+	data := content(2*chunk.Size + 3)
+	var seen ranges
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		seen.add(r)
+		ranged(data)(w, r)
+	})
+	c := newClient(t, testConfig(s))
+	src := sourceOf(s, data)
+	src.Size = int64(len(data))
+	b := open(t, c, src)
+	if n := len(seen.all()); n != 0 || !b.Ranged() || b.Size() != src.Size {
+		t.Errorf("%d requests, ranged %t, size %d", n, b.Ranged(), b.Size())
+	}
+	got, err := readRange(b, chunk.Size, 100)
+	if err != nil || !bytes.Equal(got, data[chunk.Size:chunk.Size+100]) {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	wantWhole(t, b, data)
+
+	src.Size--
+	b = open(t, c, src)
+	var refused *distribution.OriginError
+	if _, err := readRange(b, 0, 100); !errors.As(err, &refused) {
+		t.Errorf("another size than known: got %v, want an OriginError", err)
+	}
+	src.Size = chunk.MaxObject + 1
+	if _, err := c.Open(context.Background(), src); !errors.As(err, &refused) {
+		t.Errorf("too large: got %v, want an OriginError", err)
+	}
+}
+
+// TestKnownSizeWithoutRanges: a whole answer serves all the same.
+func TestKnownSizeWithoutRanges(t *testing.T) {
+	data := content(chunk.Size)
+	s := serve(t, whole(data))
+	src := sourceOf(s, data)
+	src.Size = int64(len(data))
+	b := open(t, newClient(t, testConfig(s)), src)
+	for _, span := range [][2]int64{{1000, 50}, {0, chunk.Size}} {
+		got, err := readRange(b, span[0], span[1])
+		if err != nil || !bytes.Equal(got, data[span[0]:span[0]+span[1]]) {
+			t.Errorf("read %v: %d bytes, %v", span, len(got), err)
+		}
+	}
+	if b.Ranged() {
+		t.Error("still ranged")
+	}
+}
+
+// TestBeyondFourGiB: nothing on the way counts in 32 bits.
+func TestBeyondFourGiB(t *testing.T) {
+	const size = 6<<30 + 5
+	block := content(chunk.Size)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, &repeated{block: block, size: size})
+	})
+	b := open(t, newClient(t, testConfig(s)), sourceOf(s, block))
+	if b.Size() != size {
+		t.Fatalf("size %d, want %d", b.Size(), int64(size))
+	}
+	got, err := readRange(b, size-9, 9)
+	want := append(block[len(block)-4:len(block):len(block)], block[:5]...)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the last bytes: %x, %v; want %x", got, err, want)
 	}
 }
