@@ -99,8 +99,11 @@ func TestDigestOfAnotherRepository(t *testing.T) {
 			return true
 		}
 	})
-	if got := r.get(t, "/v2/b/public/manifests/v1", "Authorization", mallory); got.status != 200 {
-		t.Fatalf("public: %d", got.status)
+	r.put(t, "b/public/manifests/lie", "application/x-index", []byte(`{"mediaType":"application/x-index","manifests":[{"digest":"`+manifest.String()+`"}]}`))
+	for _, tag := range []string{"v1", "lie"} {
+		if got := r.get(t, "/v2/b/public/manifests/"+tag, "Authorization", mallory); got.status != 200 {
+			t.Fatalf("public: %d", got.status)
+		}
 	}
 	for _, p := range []string{"blobs/" + layer.String(), "manifests/" + manifest.String()} {
 		for _, m := range []string{"GET", "HEAD"} {

@@ -175,7 +175,10 @@ func (c *call) unreachable(err error) {
 	}
 	c.log.Warn("origin unreachable", "registry", c.route.repo.registry, "err", err)
 	c.w.Header().Del("Warning")
-	p := &problem{http.StatusBadGateway, codeUnavailable, fmt.Sprintf("%s cannot be reached: %s; check the network, or name a mirror for it", c.route.repo.registry, reason(err))}
+	p := &problem{http.StatusBadGateway, codeUnavailable, fmt.Sprintf("%s cannot be reached: %s", c.route.repo.registry, reason(err))}
+	if !strings.HasSuffix(p.message, ")") { // the origin package has no hint
+		p.message += " (check the network, or configure a mirror of it)"
+	}
 	switch {
 	case c.route.byNamespace:
 		p.status, p.code = http.StatusNotFound, unknownCode(c.route)

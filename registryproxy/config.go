@@ -49,9 +49,10 @@ type Config struct {
 	// in its stead. After it, or another failure, the registry is not asked for
 	// restTime in such cases.
 	StaleWait time.Duration `mapstructure:"stale_wait"`
-	// TrustManifests takes a manifest's word that the blobs it names lie in its
-	// repository. Registries check that on push; one that does not could vouch
-	// for a blob that it does not have. False costs one HEAD for each blob.
+	// TrustManifests takes an image manifest's word that the blobs it names lie
+	// in its repository. Registries check that on push, unlike what an index
+	// names. Where one does not, whoever may push to it could read a blob of
+	// another repository whose digest he knows. False costs a HEAD for each blob.
 	TrustManifests bool `mapstructure:"trust_manifests"`
 	// OriginTimeout bounds the wait for an origin's response header.
 	OriginTimeout time.Duration `mapstructure:"origin_timeout"`
@@ -86,7 +87,7 @@ func Default() Config {
 		StaleAuth:       time.Hour,
 		StaleWait:       5 * time.Second,
 		TrustManifests:  true,
-		OriginTimeout:   60 * time.Second,
+		OriginTimeout:   30 * time.Second,
 		OpenTimeout:     20 * time.Second,
 		StallTimeout:    30 * time.Second,
 	}

@@ -185,14 +185,13 @@ func (o *opened) Close() error {
 // maxMembers bounds what one manifest may vouch for.
 const maxMembers = 4096
 
-// manifestDoc is what manifests and indexes of all kinds have in common. A
-// subject is left out: it need not exist.
+// manifestDoc is what is read of a manifest. A subject and an index's manifests
+// are left out: registries take them although they have no such manifest, so
+// they vouch for nothing.
 type manifestDoc struct {
 	MediaType string       `json:"mediaType"`
 	Config    descriptor   `json:"config"`
 	Layers    []descriptor `json:"layers"`
-	Blobs     []descriptor `json:"blobs"`
-	Manifests []descriptor `json:"manifests"`
 }
 
 type descriptor struct {
@@ -208,15 +207,13 @@ func parseManifest(body []byte) (doc manifestDoc) {
 	return doc
 }
 
-// members are the objects that lie in the manifest's repository: not those that
+// members are the blobs that lie in the manifest's repository: not those that
 // are to be had elsewhere.
 func (m manifestDoc) members() (all []chunk.Digest) {
-	for _, list := range [][]descriptor{{m.Config}, m.Layers, m.Blobs, m.Manifests} {
-		for _, desc := range list {
-			d, err := chunk.ParseDigest(desc.Digest)
-			if err == nil && len(desc.URLs) == 0 && len(all) < maxMembers {
-				all = append(all, d)
-			}
+	for _, desc := range append(m.Layers, m.Config) {
+		d, err := chunk.ParseDigest(desc.Digest)
+		if err == nil && len(desc.URLs) == 0 && len(all) < maxMembers {
+			all = append(all, d)
 		}
 	}
 	return all
