@@ -52,16 +52,16 @@ func (s *slots) release() {
 	s.free <- struct{}{}
 }
 
-// reclaim gives up the body that was parked longest.
+// reclaim gives up the body that was parked longest and is not being taken up
+// just now.
 func (s *slots) reclaim() {
-	s.mu.Lock()
-	var p *parked
-	if e := s.parked.Front(); e != nil {
-		p = e.Value.(*parked)
-	}
-	s.mu.Unlock()
-	if p != nil {
-		p.drop()
+	for {
+		s.mu.Lock()
+		e := s.parked.Front()
+		s.mu.Unlock()
+		if e == nil || e.Value.(*parked).give() {
+			return
+		}
 	}
 }
 
@@ -110,9 +110,15 @@ func (p *parked) take() *body {
 	return b
 }
 
-// drop closes the body if it is still there.
-func (p *parked) drop() {
-	if b := p.take(); b != nil {
-		b.Close()
+// give closes the body and tells whether it was still there.
+func (p *parked) give() bool {
+	b := p.take()
+	if b == nil {
+		return false
 	}
+	b.Close()
+	return true
 }
+
+// drop is give for those who do not care.
+func (p *parked) drop() { p.give() }
