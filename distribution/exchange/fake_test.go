@@ -21,8 +21,9 @@ import (
 
 // object is a fake distribution.Upload: bytes that are released block by block.
 type object struct {
-	data []byte
-	file string // empty: none
+	data  []byte
+	file  string     // empty: none
+	known chunk.Sums // of the only chunk, so that benchmarks do not digest
 
 	mu       sync.Mutex
 	released int64         // bytes from the start that are here
@@ -64,6 +65,9 @@ func (o *object) Sums(i int) chunk.Sums {
 	defer o.mu.Unlock()
 	if o.released < o.Size() {
 		return nil
+	}
+	if o.known != nil {
+		return o.known
 	}
 	start := int64(i) * chunk.Size
 	return chunk.SumBlocks(o.data[start : start+chunk.Length(o.Size(), i)])
