@@ -9,11 +9,14 @@ import (
 
 	"github.com/shoal-project/shoal/bench/image"
 	"github.com/shoal-project/shoal/bench/lab"
+	"github.com/shoal-project/shoal/bench/report"
 	"github.com/shoal-project/shoal/bench/system"
 )
 
 // reading is the state of every counter at one moment.
 type reading struct {
+	at                                  time.Time
+	machine                             time.Duration
 	mark                                int64
 	origin, supernode, peers            int64
 	registryCPU, supernodeCPU, peersCPU time.Duration
@@ -49,6 +52,10 @@ func (b *bench) read(c *contender, clients []*system.Client) (reading, error) {
 		return r, g.err
 	}
 	var err error
+	if r.machine, err = report.MachineBusy(); err != nil {
+		return r, err
+	}
+	r.at = time.Now()
 	r.mark, err = b.registry.Mark()
 	return r, err
 }
@@ -83,6 +90,8 @@ func (r reading) minus(before reading, out *result) {
 	out.SupernodeCPU = (r.supernodeCPU - before.supernodeCPU).Seconds()
 	out.PeersCPU = (r.peersCPU - before.peersCPU).Seconds()
 	out.ClientsCPU = (r.clientsCPU - before.clientsCPU).Seconds()
+	out.Elapsed = r.at.Sub(before.at).Seconds()
+	out.MachineCPU = (r.machine - before.machine).Seconds()
 	out.PeerPeak, out.SupernodePeak, out.RegistryPeak = r.peerPeak, r.supernodePeak, r.registryPeak
 }
 

@@ -25,6 +25,8 @@ type result struct {
 	SupernodeCPU float64 `json:"cpu_s_supernode"`
 	RegistryCPU  float64 `json:"cpu_s_registry"`
 	ClientsCPU   float64 `json:"cpu_s_clients"`
+	MachineCPU   float64 `json:"cpu_s_machine"`
+	Elapsed      float64 `json:"elapsed_s"`
 
 	PeerPeak      int64 `json:"peak_memory_peer"`
 	SupernodePeak int64 `json:"peak_memory_supernode"`
@@ -68,6 +70,14 @@ func (r result) share(bytes int64) float64 { return r.images(bytes) / float64(r.
 func (r result) perGiB(seconds float64) float64 {
 	return seconds / (float64(r.Bytes) * float64(r.N) / (1 << 30))
 }
+
+// coresUsed is how many processors all that was measured kept busy.
+func (r result) coresUsed() float64 {
+	return (r.PeersCPU + r.SupernodeCPU + r.RegistryCPU + r.ClientsCPU) / r.Elapsed
+}
+
+// coresBusy is how many the whole machine kept busy.
+func (r result) coresBusy() float64 { return r.MachineCPU / r.Elapsed }
 
 func (r result) clientPeak() int64 {
 	var worst int64

@@ -42,7 +42,7 @@ func TestFluidBoundIsOneImageAtLinkRate(t *testing.T) {
 func sampleBench() *bench {
 	run := func(mode string, slowest float64, err string) result {
 		return result{Mode: mode, Workload: "A", N: 2, Bytes: 128 * mib, BlobBytes: 128 * mib, LayerGETs: 32,
-			PeersSent: 192 * mib, SupernodeSent: 64 * mib, PeersCPU: 0.5, SupernodeCPU: 0.25,
+			PeersSent: 192 * mib, SupernodeSent: 64 * mib, PeersCPU: 0.5, SupernodeCPU: 0.25, MachineCPU: 2, Elapsed: 1,
 			Clients: []client.Result{{Total: slowest - 1, FirstByte: 0.1}, {Total: slowest, FirstByte: 0.3, Error: err}}}
 	}
 	return &bench{
@@ -55,7 +55,7 @@ func TestRowComparesGoodRunsWithBoundAndDirect(t *testing.T) {
 	b := sampleBench()
 	row := b.row("spread", 2, b.pick("A", "spread", 2))
 	want := []string{"Shoal, spread", "2", "2/3", "5.50/6.50/7.50", "6.00/7.00/8.00", "1.30", "0.64", "0.20", "1.00", "0.00", "32",
-		"0.75 / 0.25", "3.0 (1.0 + 2.0)", "0.0", "0.0", "- / - / - / -"}
+		"0.75 / 0.25", "3.0 (1.0 + 2.0)", "0.0", "0.0", "0.8 / 2.0", "- / - / - / -"}
 	if diff := cmp.Diff(want, row); diff != "" {
 		t.Error(diff)
 	}
