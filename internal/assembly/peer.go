@@ -52,7 +52,7 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 		log.Warn("the registry port is open to other machines: whoever reaches it can pull through this node", "setting", "registry.listen", "address", host)
 	}
 
-	listening := map[string]string{"registry": registry.Addr().String(), "admin": cfg.Admin.Listen, "socket": cfg.Admin.Socket}
+	listening := map[string]string{"registry": registry.Addr().String()}
 	backs, err := p.peerBacks(cfg, engine, listening)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 		s.Supernode = &SupernodeStatus{Configured: cfg.Supernode.Address, Connected: connected, ID: id}
 		return s
 	}
-	fronts, err := p.adminFronts(cfg.Admin, d.Public(), d.Local())
+	fronts, err := p.adminFronts(cfg.Admin, d, listening)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/distribution/exchange"
+	"github.com/shoal-project/shoal/internal/admin"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/daemon"
 )
@@ -60,8 +61,8 @@ func (p *parts) giver(cfg config.Exchange, uploads distribution.Uploads) (back, 
 	return func(ctx context.Context) error { return server.Serve(ctx, p.chunks) }, nil
 }
 
-// adminFronts opens the admin port and the Unix socket.
-func (p *parts) adminFronts(cfg config.Admin, public, local http.Handler) ([]front, error) {
+// adminFronts opens the admin port and the Unix socket, and notes where.
+func (p *parts) adminFronts(cfg config.Admin, d admin.Daemon, listening map[string]string) ([]front, error) {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
@@ -79,7 +80,8 @@ func (p *parts) adminFronts(cfg config.Admin, public, local http.Handler) ([]fro
 		return nil, err
 	}
 	p.closers = append(p.closers, ignoreClosed(socket))
-	return []front{{port, public}, {socket, local}}, nil
+	listening["admin"], listening["socket"] = port.Addr().String(), cfg.Socket
+	return []front{{port, d.Public()}, {socket, d.Local()}}, nil
 }
 
 func ignoreClosed(l net.Listener) func() error {

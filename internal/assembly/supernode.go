@@ -51,7 +51,7 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 
 	jobs := newJobs(p.puller(engine), log)
 	listening := map[string]string{
-		"control": p.node.Addr(), "exchange": p.chunks.Addr().String(), "admin": cfg.Admin.Listen, "socket": cfg.Admin.Socket,
+		"control": p.node.Addr(), "exchange": p.chunks.Addr().String(),
 	}
 	d := p.adminDaemon(engine, jobs)
 	d.Ready = p.writable
@@ -64,7 +64,7 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 		}
 		return s
 	}
-	fronts, err := p.adminFronts(cfg.Admin, d.Public(), d.Local())
+	fronts, err := p.adminFronts(cfg.Admin, d, listening)
 	if err != nil {
 		return err
 	}
