@@ -128,9 +128,7 @@ func (c *call) blobBody(rd distribution.Reader, part span, first []byte) {
 	}
 	c.log.Warn("blob continues straight from its origin", "object", c.objectSource(c.route.digest), "at", part.off+c.sent, "err", err)
 	c.metrics.fallbacks.WithLabelValues("middle").Inc()
-	c.metrics.bytes.WithLabelValues(c.source).Add(float64(c.sent))
-	counted := c.sent
+	c.count()
+	c.source = fromFallback
 	c.resume(part)
-	c.metrics.bytes.WithLabelValues(fromFallback).Add(float64(c.sent - counted))
-	c.source = "mixed"
 }

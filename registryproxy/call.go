@@ -25,14 +25,15 @@ const statusGone = 499
 // ResponseWriter, which would cost sendfile.
 type call struct {
 	*Proxy
-	ctx    context.Context
-	w      http.ResponseWriter
-	r      *http.Request
-	route  route
-	began  time.Time
-	status int // 0 until one was sent
-	sent   int64
-	source string // of the body
+	ctx     context.Context
+	w       http.ResponseWriter
+	r       *http.Request
+	route   route
+	began   time.Time
+	status  int    // 0 until one was sent
+	source  string // of the body
+	sent    int64  // bytes of the body
+	counted int64  // how many of them are in the metrics
 }
 
 func (c *call) serve() {
@@ -199,13 +200,19 @@ func (c *call) finish() {
 	took := time.Since(c.began)
 	c.metrics.requests.WithLabelValues(c.route.kind, method(c.r.Method), class(c.status)).Inc()
 	c.metrics.latency.WithLabelValues(c.route.kind).Observe(took.Seconds())
-	if c.source != "" && c.sent > 0 {
-		c.metrics.bytes.WithLabelValues(c.source).Add(float64(c.sent))
-	}
+	c.count()
 	c.log.LogAttrs(context.WithoutCancel(c.ctx), slog.LevelDebug, "request",
 		slog.String("method", method(c.r.Method)), slog.String("kind", c.route.kind),
 		slog.String("repository", c.route.repo.String()), slog.String("reference", trim(c.route.reference)),
 		slog.Int("status", c.status), slog.Int64("bytes", c.sent), slog.String("source", c.source), slog.Duration("took", took))
+}
+
+// count adds what was sent since the last time to the source it came from.
+func (c *call) count() {
+	if c.source != "" && c.sent > c.counted {
+		c.metrics.bytes.WithLabelValues(c.source).Add(float64(c.sent - c.counted))
+	}
+	c.counted = c.sent
 }
 
 // etagMatches reads If-None-Match or If-Range against a strong tag.

@@ -45,6 +45,32 @@ func TestLogAndMetrics(t *testing.T) {
 	}
 }
 
+// TestBytesOfAFallback: each byte is counted once, under what it came from.
+func TestBytesOfAFallback(t *testing.T) {
+	r := newRig(t, testConfig())
+	data := randomBytes(100_000)
+	d := r.put(t, "org/app/blobs", "", data)
+	r.objects.held[d] = data
+	r.objects.breakAt = 30_000
+	reg := prometheus.NewRegistry()
+	p, err := New(testConfig(), r.objects, r.up, slog.New(slog.DiscardHandler), NewMetrics(reg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.set(func(o *origin) { o.intercept = serve(data, true, -1) })
+	w := httptest.NewRecorder()
+	p.ServeHTTP(w, httptest.NewRequest("GET", "/v2/org/app/blobs/"+d.String(), nil))
+	if err := p.Close(); err != nil || !bytes.Equal(w.Body.Bytes(), data) {
+		t.Fatalf("%d bytes, %v", w.Body.Len(), err)
+	}
+	got := counters(t, reg)
+	for name, want := range map[string]float64{"served_bytes_total cache": 30_000, "served_bytes_total fallback": 70_000, "fallbacks_total middle": 1} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+}
+
 func counters(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()
