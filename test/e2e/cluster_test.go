@@ -53,6 +53,14 @@ type peer struct {
 // startPeer starts a peer of a supernode, or of nobody when s is nil.
 func startPeer(t testing.TB, at place, s *supernode, reach registries, edits ...edit) *peer {
 	t.Helper()
+	p := newPeer(t, at, s, reach, edits...)
+	p.run(t)
+	return p
+}
+
+// newPeer is a peer that is not running yet.
+func newPeer(t testing.TB, at place, s *supernode, reach registries, edits ...edit) *peer {
+	t.Helper()
 	ports := at.ports(t, 4)
 	p := &peer{node: newNode(t, "peer", at, ports, reach), registry: at.at(ports[3])}
 	p.config.put("registry.listen", p.registry)
@@ -63,7 +71,6 @@ func startPeer(t testing.TB, at place, s *supernode, reach registries, edits ...
 	for _, e := range edits {
 		e(p.config)
 	}
-	p.run(t)
 	return p
 }
 

@@ -278,9 +278,9 @@ func TestWrongNetworkKeyKeepsANodeOutButNotItsPulls(t *testing.T) {
 	g.push(t, "some/image:v1", img)
 	g.Open()
 	super := startSupernode(t, loopback(), "supernode", g.reach())
-	stranger := startPeer(t, loopback(), super, g.reach(), func(s settings) {
-		s.put("network_key", newNetworkKey(t, directory(t)))
-	})
+	stranger := newPeer(t, loopback(), super, g.reach(), with("network_key", newNetworkKey(t, directory(t))))
+	stranger.probe = "/healthz" // it is not ready: its supernode refuses it
+	stranger.run(t)
 	if err := stranger.puller(t, g.host()).pullWhole(t.Context(), "some/image", "v1", img); err != nil {
 		t.Error(err)
 	}

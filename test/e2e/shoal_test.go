@@ -82,6 +82,7 @@ type node struct {
 	config settings
 	kind   string // the program's name
 	admin  string // host:port
+	probe  string // the admin path that answers 200 once the node is up
 }
 
 // registries are what a node is configured to reach: registries by host:port,
@@ -104,7 +105,7 @@ func (r registries) settings() []settings {
 
 func newNode(t testing.TB, kind string, at place, ports []int, reach registries) *node {
 	t.Helper()
-	n := &node{place: at, dir: directory(t), config: settings{}, kind: kind, admin: at.at(ports[2])}
+	n := &node{place: at, dir: directory(t), config: settings{}, kind: kind, admin: at.at(ports[2]), probe: "/readyz"}
 	n.config.put("data_dir", n.dir+"/data")
 	n.config.put("control.listen", at.at(ports[0]))
 	n.config.put("exchange.listen", at.at(ports[1]))
@@ -129,7 +130,7 @@ func (n *node) run(t testing.TB) {
 	n.process = launch(t, n.place.start, n.dir, nil, program(n.kind), "serve", "--config", n.file())
 	client := http.Client{Transport: &http.Transport{DialContext: n.place.dial, DisableKeepAlives: true}}
 	n.await(t, "readiness", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.admin+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.admin+n.probe, nil)
 		if err != nil {
 			return err
 		}
@@ -139,7 +140,7 @@ func (n *node) run(t testing.TB) {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("readyz says %s", resp.Status)
+			return fmt.Errorf("%s says %s", n.probe, resp.Status)
 		}
 		return nil
 	})
