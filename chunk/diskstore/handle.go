@@ -63,47 +63,66 @@ func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 // writeChunk writes bytes that lie in chunk i.
 func (h *handle) writeChunk(i int, p []byte, off int64) error {
 	o := h.object
-	mask := blockMask(off%chunk.Size, int64(len(p)))
-	claimed, first, err := o.claim(i, mask)
+	claimed, err := o.claim(i, blockMask(off%chunk.Size, int64(len(p))))
 	if err != nil {
 		return err
-	}
-	if claimed != 0 {
-		if err := o.store.reserve(o.blockBytes(i, claimed), first); err != nil {
-			o.unclaim(i, claimed, false)
-			return err
-		}
 	}
 	_, err = h.files.data.WriteAt(p, off)
 	if noRoom(err) && o.store.afterNoRoom() {
 		_, err = h.files.data.WriteAt(p, off)
 	}
 	if err != nil {
-		o.unclaim(i, claimed, true)
+		o.unclaim(i, claimed)
 	}
 	return h.outcome(err)
 }
 
-// claim notes that blocks of chunk i are being written. It returns those that
-// nobody claimed before, which are to be reserved, and whether no block of the
-// chunk had been.
-func (o *object) claim(i int, mask uint16) (claimed uint16, first bool, err error) {
+// claim notes that the blocks in mask of chunk i are being written, and charges
+// for those that nobody claimed before; it returns these. A block is noted only
+// once there is room for it, so that nobody else relies on a claim that fails.
+func (o *object) claim(i int, mask uint16) (claimed uint16, err error) {
+	wanted, first, err := o.unclaimed(i, mask)
+	if err != nil || wanted == 0 {
+		return 0, err
+	}
+	reserved := o.blockBytes(i, wanted)
+	if err := o.store.reserve(reserved, first); err != nil {
+		return 0, err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.present == nil {
-		return 0, false, chunk.ErrClosed
+	switch {
+	case o.present == nil:
+		o.store.charge(-reserved)
+		return 0, chunk.ErrClosed
+	case o.present.Has(i):
+		o.store.charge(-reserved)
+		return 0, chunk.ErrPresent
 	}
-	if o.present.Has(i) {
-		return 0, false, chunk.ErrPresent
-	}
-	claimed, first = mask&^o.touched[i], o.touched[i] == 0
+	claimed = wanted &^ o.touched[i]
 	o.touched[i] |= claimed
-	o.bytes += o.blockBytes(i, claimed)
-	return claimed, first, nil
+	n := o.blockBytes(i, claimed)
+	o.bytes += n
+	o.store.charge(n - reserved)
+	return claimed, nil
 }
 
-// unclaim takes a claim back, and its reservation if it was made.
-func (o *object) unclaim(i int, claimed uint16, reserved bool) {
+// unclaimed is which blocks in mask of the absent chunk i nobody claimed, and
+// whether no block of the chunk is claimed at all.
+func (o *object) unclaimed(i int, mask uint16) (wanted uint16, first bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.present == nil:
+		return 0, false, chunk.ErrClosed
+	case o.present.Has(i):
+		return 0, false, chunk.ErrPresent
+	}
+	return mask &^ o.touched[i], o.touched[i] == 0, nil
+}
+
+// unclaim takes a claim back whose bytes could not be written.
+func (o *object) unclaim(i int, claimed uint16) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.present == nil || o.present.Has(i) {
@@ -111,11 +130,7 @@ func (o *object) unclaim(i int, claimed uint16, reserved bool) {
 	}
 	claimed &= o.touched[i]
 	o.touched[i] &^= claimed
-	n := o.blockBytes(i, claimed)
-	o.bytes -= n
-	if reserved {
-		o.store.charge(-n)
-	}
+	o.adjust(-o.blockBytes(i, claimed))
 }
 
 func (h *handle) Put(i int, sums chunk.Sums) error {

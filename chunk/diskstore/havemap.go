@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
+	"syscall"
 
 	"github.com/shoal-project/shoal/chunk"
 )
@@ -40,6 +42,12 @@ const (
 // errDamaged says that a file's content fails its checks; unlike an I/O error,
 // it is not going to change.
 var errDamaged = errors.New("damaged")
+
+// isDamage tells whether err condemns an object's files: they are not what they
+// should be, or the disk cannot read them. Any other failure may pass.
+func isDamage(err error) bool {
+	return errors.Is(err, errDamaged) || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EIO)
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -38,7 +38,6 @@ func TestEvictionTellsAndKeepsOrderOverRestart(t *testing.T) {
 	cfg := quiet()
 	s := openStore(t, dir, cfg)
 	a, b, c := put(t, s, 1, 1000), put(t, s, 2, 1000), put(t, s, 3, 1000)
-	time.Sleep(20 * time.Millisecond) // file times move in ticks
 	o, err := s.Open(a.Digest)
 	if err != nil {
 		t.Fatal(err)

@@ -26,11 +26,7 @@ func (o *object) load() (*files, error) {
 			return nil, err
 		}
 	}
-	// The have-map's time is how the order of use survives a restart.
-	now := time.Now()
-	if err := os.Chtimes(o.path+haveSuffix, now, now); err != nil {
-		o.store.log.Debug("noting an object's use", "object", o.digest, "error", err)
-	}
+	o.noteUse(time.Now())
 	return o.files, nil
 }
 
@@ -49,7 +45,7 @@ func (o *object) openFiles() error {
 	switch {
 	case err == nil:
 		o.fresh = false
-	case made, errors.Is(err, errDamaged), errors.Is(err, os.ErrNotExist):
+	case made, isDamage(err):
 		// What could not be made is to leave nothing behind either.
 		o.damaged = true
 	}

@@ -230,5 +230,19 @@ func (o *object) shut() error {
 	if o.files == nil {
 		return err
 	}
-	return errors.Join(err, o.files.close())
+	err = errors.Join(err, o.files.close())
+	// The sync wrote marks, and so moved the time that tells the last use.
+	o.store.mu.Lock()
+	used := o.used
+	o.store.mu.Unlock()
+	o.noteUse(used)
+	return err
+}
+
+// noteUse keeps the time of the last use as that of the have-map: it is how the
+// order of eviction survives a restart.
+func (o *object) noteUse(used time.Time) {
+	if err := os.Chtimes(o.path+haveSuffix, used, used); err != nil {
+		o.store.log.Debug("noting an object's use", "object", o.digest, "error", err)
+	}
 }

@@ -71,7 +71,10 @@ func (s *Store) scanDir(first byte) (found, unsure []*object, err error) {
 		}
 	}
 	for d, has := range suffixes {
-		o, doubtful := s.scanObject(d, has)
+		o, doubtful, err := s.scanObject(d, has)
+		if err != nil {
+			return nil, nil, err
+		}
 		if o == nil {
 			continue
 		}
@@ -102,16 +105,19 @@ func (s *Store) removeLeftover(path string) {
 // scanObject makes the table's entry of d from its have-map's marks, or removes
 // its files when they are not an object. It tells whether there are chunks in
 // doubt.
-func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure bool) {
+func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure bool, err error) {
 	path := dataPath(s.dir, d)
 	m, err := readMarks(path, d)
+	if err != nil && !isDamage(err) {
+		return nil, false, err
+	}
 	if err != nil {
 		s.metrics.damaged.Inc()
 		s.log.Warn("removing an object whose files are damaged; it will be fetched again", "object", d, "error", err)
 		for _, suffix := range suffixes {
 			s.removeLeftover(path + suffix)
 		}
-		return nil, false
+		return nil, false, nil
 	}
 	o = newObject(s, d, m.size)
 	o.used = m.used
@@ -132,7 +138,7 @@ func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure
 	if m.allocated > o.bytes+straySlack(o.bytes) {
 		s.punchAbsent(path, m)
 	}
-	return o, unsure
+	return o, unsure, nil
 }
 
 // marks is what is known of an object without its sums.
