@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
@@ -20,14 +21,16 @@ func (t *task) originBlob(ctx context.Context) (distribution.Blob, error) {
 	defer t.openMu.Unlock()
 	t.mu.Lock()
 	blob := t.blob
-	srcs := append([]distribution.Source(nil), t.srcs...)
+	srcs, size := slices.Clone(t.srcs), max(t.size, 0)
 	t.mu.Unlock()
 	if blob != nil {
 		return blob, nil
 	}
 	err := errNoSource
 	for i := len(srcs) - 1; i >= 0; i-- {
-		if blob, err = t.e.deps.Origin.Open(ctx, srcs[i]); err == nil {
+		src := srcs[i]
+		src.Size = size // known: no request is spent on asking
+		if blob, err = t.e.deps.Origin.Open(ctx, src); err == nil {
 			break
 		}
 	}
