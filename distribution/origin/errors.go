@@ -79,7 +79,11 @@ func unreachable(registry string, err error) error {
 	if errors.As(err, &done) {
 		return err
 	}
-	return &distribution.OriginError{Message: oneLine(withoutURL(err) + hint(registry, err)), Err: err}
+	refusal := &distribution.OriginError{Message: oneLine(withoutURL(err) + hint(registry, err)), Err: err}
+	if private := (*privateError)(nil); errors.As(err, &private) {
+		refusal.Code = "DENIED" // by this node's rule, not for want of an answer
+	}
+	return refusal
 }
 
 // withoutURL drops what could be a signed URL from an error's text.
