@@ -98,7 +98,7 @@ func (c *Conn) Receive(ctx context.Context) (distribution.Message, error) {
 // Close lets queued messages go out, for a second at most, and ends the stream.
 func (c *Conn) Close() error {
 	c.queue.close(ErrClosed, true)
-	timer := time.AfterFunc(flushOnStop, func() { c.fail(ErrClosed, "closed") })
+	timer := time.AfterFunc(flushOnStop, func() { c.fail(ErrClosed, "abandoned") })
 	defer timer.Stop()
 	c.wg.Wait()
 	return nil
