@@ -429,3 +429,22 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 		t.Error("the other side did not notice")
 	}
 }
+
+func TestCloseDoesNotWaitForAStuckReader(t *testing.T) {
+	server, client := start(t, nil, nil), start(t, nil, nil)
+	server.Handle(Control, func(ctx context.Context, c distribution.Conn) { <-ctx.Done() })
+	c, err := client.Dial(within(t), server.ID(), server.Addr(), Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := &distribution.Sealed{List: make([]byte, 1<<20), Key: make([]byte, 32), Signature: make([]byte, 64)}
+	for range 3 {
+		if err := c.Send(within(t), large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Close()
+	if _, err := c.Receive(within(t)); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
