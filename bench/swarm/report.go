@@ -37,7 +37,26 @@ func (b *bench) report(out io.Writer) error {
 	for _, w := range b.options.workloads {
 		errs = append(errs, b.table(w).Write(out))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.failures(out))...)
+}
+
+// failures lists the runs that did not end well, which no row's figures
+// include, and is an error if there are any.
+func (b *bench) failures(out io.Writer) error {
+	failed := 0
+	for _, r := range b.results {
+		if r.err() == "" {
+			continue
+		}
+		if failed++; failed == 1 {
+			fmt.Fprint(out, "\n### Failed runs\n\n")
+		}
+		fmt.Fprintf(out, "- %s, workload %s, N = %d, after %.2f s: %s\n", name(r.Mode), r.Workload, r.N, r.slowest(), r.err())
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d runs failed; the report lists them, and -logs keeps what the daemons say", failed, len(b.results))
+	}
+	return nil
 }
 
 func (b *bench) table(w workload) *report.Table {

@@ -71,3 +71,19 @@ func TestEveryRowFillsTheTable(t *testing.T) {
 		}
 	}
 }
+
+func TestFailedRunsAreListedAndAnError(t *testing.T) {
+	b := sampleBench()
+	var out strings.Builder
+	if err := b.failures(&out); err == nil || !strings.Contains(err.Error(), "1 of 4") {
+		t.Errorf("with a failed run: %v", err)
+	}
+	if want := "- Shoal, spread, workload A, N = 2, after 9.00 s: broken\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("got %q, want it to end with %q", out.String(), want)
+	}
+	b.results = b.results[:3]
+	out.Reset()
+	if err := b.failures(&out); err != nil || out.Len() > 0 {
+		t.Errorf("without one: %v, %q", err, out.String())
+	}
+}
