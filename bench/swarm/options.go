@@ -26,8 +26,6 @@ type workload struct {
 	layerBytes int64
 }
 
-func (w workload) bytes() int64 { return int64(w.layers) * w.layerBytes }
-
 var workloads = []workload{
 	{name: "A", layers: 1, layerBytes: 128 * mib},
 	{name: "B", layers: 4, layerBytes: 32 * mib},
