@@ -106,7 +106,7 @@ func typeName(t reflect.Type) string {
 	case reflect.PointerTo(t).Implements(textType), t.Kind() == reflect.String:
 		return "text"
 	case t.Kind() == reflect.Bool:
-		return "yes/no"
+		return "true/false"
 	}
 	return "number"
 }

@@ -1,0 +1,108 @@
+package layering
+
+import (
+	"bufio"
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/shoal-project/shoal/"
+
+// rule says what the packages below a folder may import of the module; a folder
+// stands for all below it, and an exact package is written with "=" before it.
+type rule struct {
+	below string
+	may   []string
+}
+
+// rules are tried in order; the first that fits a package decides.
+var rules = []rule{
+	{"chunk/storetest", []string{"=chunk"}},
+	{"chunk", []string{"=chunk", "=chunk/storetest"}},
+	{"layer", []string{"=chunk", "layer"}},
+	{"distribution/simulation", []string{"chunk", "distribution"}},
+	{"distribution", []string{"=chunk", "=chunk/memstore", "=distribution"}},
+	{"registryproxy", []string{"=chunk", "=distribution"}},
+	{"fuse", []string{"=chunk", "layer", "=distribution", "fuse"}},
+	{"internal", []string{"chunk", "layer", "distribution", "registryproxy", "fuse", "internal"}},
+	{"cmd", []string{"chunk", "layer", "distribution", "registryproxy", "fuse", "web", "internal"}},
+	{"bench", []string{"bench", "internal"}},
+	{"demo", []string{"internal"}},
+	{"test", []string{"internal", "test", "bench/lab"}},
+}
+
+// siblings are imports inside a layer that a rule would forbid, each with its
+// reason.
+var siblings = map[string]string{
+	"distribution/coordinator distribution/download": "the coordinator observes the supernode's engine",
+}
+
+func (r rule) allows(imported string) bool {
+	for _, folder := range r.may {
+		exact, isExact := strings.CutPrefix(folder, "=")
+		if imported == exact || !isExact && strings.HasPrefix(imported, folder+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func ruleOf(pkg string) (rule, bool) {
+	for _, r := range rules {
+		if pkg == r.below || strings.HasPrefix(pkg, r.below+"/") {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+// imports lists "package imported" for every import inside the module, those of
+// tests left out.
+func imports(t *testing.T) [][2]string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-e", "-f",
+		`{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`, module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pairs [][2]string
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		from, to, _ := strings.Cut(lines.Text(), " ")
+		to, ours := strings.CutPrefix(to, module)
+		if ours {
+			pairs = append(pairs, [2]string{strings.TrimPrefix(from, module), to})
+		}
+	}
+	return pairs
+}
+
+func TestDependenciesPointDown(t *testing.T) {
+	pairs := imports(t)
+	if len(pairs) < 20 {
+		t.Fatalf("go list found only %d imports", len(pairs))
+	}
+	for _, pair := range pairs {
+		from, to := pair[0], pair[1]
+		r, known := ruleOf(from)
+		if !known {
+			t.Errorf("%s belongs to no layer; give it a rule", from)
+			continue
+		}
+		if reason := siblings[from+" "+to]; reason == "" && !r.allows(to) {
+			t.Errorf("%s imports %s; packages below %s may import %q", from, to, r.below, r.may)
+		}
+	}
+}
+
+func TestRulesForbid(t *testing.T) {
+	for _, c := range []struct{ from, to string }{
+		{"chunk", "distribution"}, {"chunk/diskstore", "internal/config"}, {"distribution/origin", "distribution/node"},
+		{"distribution/download", "chunk/diskstore"}, {"registryproxy", "distribution/download"}, {"internal/config", "cmd/peer"},
+	} {
+		if r, ok := ruleOf(c.from); !ok || r.allows(c.to) {
+			t.Errorf("%s may import %s", c.from, c.to)
+		}
+	}
+}
