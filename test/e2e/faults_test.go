@@ -41,6 +41,24 @@ func TestSupernodeKilledInMidPull(t *testing.T) {
 	}
 }
 
+func TestLatePeerIsServedWhileTheOriginStalls(t *testing.T) {
+	const size = 64 << 20
+	img := must(testimage.Random(15, 1, size))(t)
+	g := startGated(t, size/2)
+	g.push(t, "fault/image:v1", img)
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, g.reach())
+	early := startPeer(t, loopback(), super, g.reach()).puller(t, g.host())
+	late := startPeer(t, loopback(), super, g.reach()).puller(t, g.host())
+	bodies := []*opened{open(t, early, "fault/image", layerOf(t, img), 1)}
+	if err := g.AwaitSent(t.Context(), size/2); err != nil {
+		t.Fatal(err)
+	}
+	// The origin gives nothing more for now, but the first byte is in the swarm.
+	bodies = append(bodies, open(t, late, "fault/image", layerOf(t, img), 1))
+	g.Open()
+	finishAll(t, bodies)
+}
+
 func finishAll(t *testing.T, bodies []*opened) {
 	t.Helper()
 	var group errgroup.Group

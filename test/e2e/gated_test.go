@@ -97,7 +97,7 @@ type opened struct {
 // open asks for a blob and reads its first n bytes.
 func open(t *testing.T, p *puller, repository string, d v1.Descriptor, n int) *opened {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	resp, err := p.ok(ctx, repository, "blobs", d.Digest.String())
 	if err != nil {
