@@ -66,6 +66,7 @@ func (t *task) launch(f *fetch) {
 			err = context.Cause(ctx)
 		}
 		t.landed(f, err)
+		t.e.sweep(t)
 		return nil
 	})
 }
@@ -129,6 +130,9 @@ func (t *task) receive(ctx context.Context, f *fetch, body io.Reader) error {
 	for b := int(f.run.First); b < f.run.End(); b++ {
 		p := buf[:chunk.BlockLength(t.size, b)]
 		if _, err := io.ReadFull(body, p); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
 			return fmt.Errorf("block %d: %w", b, err)
 		}
 		if err := t.accept(ctx, f, b, p); err != nil {

@@ -176,6 +176,7 @@ func (t *task) hash() {
 			t.fail(err, errors.Is(err, ErrWhole))
 		}
 		t.poke()
+		t.e.sweep(t)
 		return nil
 	})
 }
