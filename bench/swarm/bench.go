@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/shoal-project/shoal/bench/client"
 	"github.com/shoal-project/shoal/bench/image"
@@ -20,12 +19,7 @@ import (
 	"github.com/shoal-project/shoal/bench/system"
 )
 
-const (
-	registryPort = 5000
-	// settle is the pause after a run, for what the daemons still tell each
-	// other about it.
-	settle = 500 * time.Millisecond
-)
+const registryPort = 5000
 
 // bench is the lab with the origin in it, and what was measured so far.
 type bench struct {
@@ -155,8 +149,11 @@ func (b *bench) once(ctx context.Context, c *contender, name string, spec image.
 	if err := ctx.Err(); err != nil {
 		return result{}, err
 	}
-	time.Sleep(settle) // the registry writes its last lines after the last byte
-	r := result{Mode: c.mode, Workload: name, N: n, Bytes: spec.Bytes(), Clients: reports}
+	later, err := b.quiet(ctx) // by then the registry has written its last lines, too
+	if err != nil {
+		return result{}, err
+	}
+	r := result{LaterSent: later, Mode: c.mode, Workload: name, N: n, Bytes: spec.Bytes(), Clients: reports}
 	after.minus(before, &r)
 	if err := b.readLog(before.mark, img, &r); err != nil {
 		return result{}, err

@@ -63,7 +63,7 @@ func (b *bench) table(w workload) *report.Table {
 	t := &report.Table{
 		Title: fmt.Sprintf("Workload %s: %d × %d MiB", w.name, w.layers, w.layerBytes/mib),
 		Header: []string{"system", "N", "runs ok", "client median s", "slowest client s", "slowest/T_min", "slowest/direct",
-			"TTFB median s", "origin × (log)", "origin × (link)", "layer GETs", "sent by peers / supernode",
+			"TTFB median s", "origin × (log)", "origin × (link)", "layer GETs", "sent by peers / supernode", "moved afterwards ×",
 			"CPU-s/GiB system (supernode + peers)", "CPU-s/GiB registry", "CPU-s/GiB client", "cores busy: these / machine",
 			"peak MiB peer / supernode / registry / client"},
 	}
@@ -98,7 +98,7 @@ func (b *bench) row(mode string, n int, all []result) []string {
 	ok := fmt.Sprintf("%d/%d", len(runs), len(all))
 	if len(runs) == 0 {
 		row := []string{name(mode), strconv.Itoa(n), ok}
-		for range 14 {
+		for range 15 {
 			row = append(row, "-")
 		}
 		return row
@@ -113,7 +113,7 @@ func (b *bench) row(mode string, n int, all []result) []string {
 		figure(2, func(r result) float64 { return r.images(r.BlobBytes) }),
 		figure(2, func(r result) float64 { return r.images(r.OriginSent) }),
 		figure(0, func(r result) float64 { return float64(r.LayerGETs) }),
-		shares(mode, runs), systemCPU(mode, runs),
+		shares(mode, runs), figure(2, func(r result) float64 { return r.images(r.LaterSent) }), systemCPU(mode, runs),
 		figure(1, func(r result) float64 { return r.perGiB(r.RegistryCPU) }),
 		figure(1, func(r result) float64 { return r.perGiB(r.ClientsCPU) }),
 		fmt.Sprintf("%.1f / %.1f", report.Collect(runs, result.coresUsed).Median(), report.Collect(runs, result.coresBusy).Median()),

@@ -18,6 +18,7 @@ type result struct {
 	OriginSent    int64 `json:"origin_link_sent"`
 	SupernodeSent int64 `json:"supernode_link_sent"`
 	PeersSent     int64 `json:"peers_link_sent"`
+	LaterSent     int64 `json:"links_sent_afterwards"`
 	BlobBytes     int64 `json:"origin_log_blob_bytes"`
 	LayerGETs     int   `json:"origin_log_layer_gets"`
 

@@ -55,7 +55,7 @@ func TestRowComparesGoodRunsWithBoundAndDirect(t *testing.T) {
 	b := sampleBench()
 	row := b.row("spread", 2, b.pick("A", "spread", 2))
 	want := []string{"Shoal, spread", "2", "2/3", "5.50/6.50/7.50", "6.00/7.00/8.00", "1.30", "0.64", "0.20", "1.00", "0.00", "32",
-		"0.75 / 0.25", "3.0 (1.0 + 2.0)", "0.0", "0.0", "0.8 / 2.0", "- / - / - / -"}
+		"0.75 / 0.25", "0.00", "3.0 (1.0 + 2.0)", "0.0", "0.0", "0.8 / 2.0", "- / - / - / -"}
 	if diff := cmp.Diff(want, row); diff != "" {
 		t.Error(diff)
 	}
