@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/shoal-project/shoal/chunk"
 )
@@ -84,7 +85,7 @@ func openState(dir string, log *slog.Logger) (*state, error) {
 	}
 	name := filepath.Join(dir, "registryproxy.db")
 	err := s.open(name)
-	if err != nil && !errors.Is(err, bbolt.ErrTimeout) && !errors.Is(err, os.ErrPermission) {
+	if err != nil && !errors.Is(err, bolterrors.ErrTimeout) && !errors.Is(err, os.ErrPermission) {
 		log.Warn("the registry proxy's state is damaged and begins anew", "file", name, "err", err)
 		if err := os.Rename(name, name+".damaged"); err != nil {
 			return nil, fmt.Errorf("setting damaged state aside: %w", err)

@@ -102,7 +102,7 @@ func (o *object) settle() {
 	s.mu.Unlock()
 	if damaged {
 		o.life.Unlock()
-		o.discard()
+		_, _ = o.discard() // it logs what fails
 		return
 	}
 	defer o.life.Unlock()

@@ -124,7 +124,7 @@ func newHost(cfg Config, id Identity, key NetworkKey) (host.Host, error) {
 		libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false), libp2p.DisableMetrics(),
 		// Nodes tell their addresses in messages, so identify tells none.
 		libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil }),
-		libp2p.DialRanker(swarm.NoDelayDialRanker), libp2p.WithDialTimeout(cfg.DialTimeout),
+		libp2p.SwarmOpts(swarm.WithDialRanker(swarm.NoDelayDialRanker)), libp2p.WithDialTimeout(cfg.DialTimeout),
 		libp2p.IPv6BlackHoleSuccessCounter(nil), libp2p.UDPBlackHoleSuccessCounter(nil),
 		libp2p.UserAgent("shoal"),
 	}
