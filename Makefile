@@ -21,9 +21,10 @@ build: ## build the programs into bin/, without cgo
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
 demo: build ## four peers pull an image at once; KEEP=1 leaves them up, MODE=spread, PEERS=4
-	$(GO) run ./demo -bin $(BIN) -peers $(or $(PEERS),4) -mode $(or $(MODE),supernode) $(if $(KEEP),-keep)
+	$(GO) build -o $(BIN)/demo ./demo
+	$(BIN)/demo -bin $(BIN) -peers $(or $(PEERS),4) -mode $(or $(MODE),supernode) $(if $(KEEP),-keep)
 
-test: build lint unit e2e leaks ## everything that must hold, in under 40 minutes on 2 cores
+test: build lint unit demo e2e leaks ## everything that must hold, in under 40 minutes on 2 cores
 
 lint: tools ## formatting, vet, staticcheck, layering and the other linters
 	@echo '== gofmt'; unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \

@@ -38,7 +38,7 @@ func (a Admin) Validate() error {
 
 // Memory bounds the process.
 type Memory struct {
-	// Limit is the soft limit that the garbage collector keeps the heap under.
+	// Limit is what the Go runtime may hold before it collects harder.
 	Limit Size `mapstructure:"limit"`
 	// GrowthPercent is the runtime's GOGC.
 	GrowthPercent int `mapstructure:"growth_percent"`
@@ -71,9 +71,9 @@ func (s Shutdown) Validate() error {
 
 func defaultLog() Log { return Log{Level: "info", Format: "text"} }
 
-// 72 MiB of heap leave room for stacks, buffers of the kernel's making and the
-// binary under a resident 96 MiB.
-func defaultMemory() Memory { return Memory{Limit: 72 << 20, GrowthPercent: 50} }
+// 64 MiB for the Go runtime and some 25 MiB of the program's own pages stay under
+// a resident 96 MiB.
+func defaultMemory() Memory { return Memory{Limit: 64 << 20, GrowthPercent: 100} }
 
 func oneOf(key, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {

@@ -98,7 +98,7 @@ var Meanings = map[string]string{
 	"log.level":  "debug, info, warn or error.",
 	"log.format": "text or json.",
 
-	"memory.limit":          "Soft limit of the Go heap. More means less work for the garbage collector; 0: none.",
+	"memory.limit":          "Soft limit of the Go runtime's memory; the program's own pages (25 MiB) come on top. More means less work for the garbage collector; 0: none.",
 	"memory.growth_percent": "How much the heap may grow between collections (GOGC). Less holds less memory and costs more CPU.",
 
 	"shutdown.grace": "How long running responses may finish after a stop was asked for. A second signal ends at once.",
