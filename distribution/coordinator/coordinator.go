@@ -28,8 +28,8 @@ type Config struct {
 	Stall time.Duration `mapstructure:"stall"`
 	// Round is how long digests and grants are gathered before they are sent.
 	Round time.Duration `mapstructure:"round"`
-	// OriginParallel is how many chunks may be granted from one origin at a time
-	// in mode spread, for one object.
+	// OriginParallel is how many chunks may be granted from origins at a time in
+	// mode spread, over all members; each has at least one.
 	OriginParallel int `mapstructure:"origin_parallel"`
 }
 

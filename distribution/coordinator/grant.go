@@ -51,13 +51,13 @@ func (c *Coordinator) spread(s *swarm) bool {
 // taker is the member that should take unit u: one that wants it, has the fewest
 // units outstanding, then took the fewest.
 func (c *Coordinator) taker(s *swarm, u int, spread bool) *part {
-	most := maxPace
-	if spread {
-		most = max(2, c.cfg.OriginParallel/max(1, s.wanting()))
-	}
+	share := max(1, c.cfg.OriginParallel/max(1, s.wanting()))
 	var best *part
 	for _, p := range s.parts {
-		if !p.wants || p.have == nil || len(p.out) >= most || s.holds(p.have, u) {
+		if !p.wants || p.have == nil || len(p.out) >= maxPace || s.holds(p.have, u) {
+			continue
+		}
+		if spread && p.m.origins >= share {
 			continue
 		}
 		if best == nil || len(p.out) < len(best.out) || len(p.out) == len(best.out) && p.taken < best.taken {
@@ -82,10 +82,11 @@ func (c *Coordinator) grant(s *swarm, p *part, u int, spread bool, grants map[*p
 		return
 	}
 	s.times[u]++
-	p.out[u] = now
+	p.out[u] = outstanding{since: now, origin: spread}
 	p.taken++
 	if spread {
 		s.who[u] = p.m.ID
+		p.m.origins++
 	} else {
 		c.pace.out++
 	}
@@ -142,12 +143,33 @@ func (c *Coordinator) reclaim(s *swarm, now time.Time) {
 		if now.Sub(p.moved) < c.cfg.Stall {
 			continue
 		}
-		for u, since := range p.out {
-			if now.Sub(since) > c.cfg.Stall {
+		for u, o := range p.out {
+			if now.Sub(o.since) > c.cfg.Stall {
 				c.metric.Reclaimed.Inc()
 				c.ungrant(s, p, u)
 			}
 		}
+	}
+}
+
+// settle books the end of a grant: it arrived, or will not.
+func (c *Coordinator) settle(s *swarm, p *part, u int, arrived bool, now time.Time) {
+	o := p.out[u]
+	delete(p.out, u)
+	if arrived {
+		took := now.Sub(o.since)
+		if s.usual == 0 {
+			s.usual = took
+		}
+		s.usual += (took - s.usual) / 4
+	}
+	switch {
+	case o.origin:
+		p.m.origins--
+	case arrived:
+		c.pace.arrived(now)
+	default:
+		c.pace.lost()
 	}
 }
 
@@ -156,10 +178,7 @@ func (c *Coordinator) ungrant(s *swarm, p *part, u int) {
 	if _, ok := p.out[u]; !ok {
 		return
 	}
-	delete(p.out, u)
-	if !c.spread(s) {
-		c.pace.lost()
-	}
+	c.settle(s, p, u, false, time.Now())
 	if s.times[u] > 0 {
 		s.times[u]--
 	}
@@ -194,11 +213,11 @@ func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
 	}
 }
 
-// pending tells whether somebody was granted unit u a moment ago, from whom the
-// asker can have it soon.
+// pending tells whether somebody was granted unit u and has not taken much longer
+// than is usual in the swarm: the asker can have it from there soon.
 func (c *Coordinator) pending(s *swarm, u int, now time.Time) bool {
 	for _, p := range s.parts {
-		if since, ok := p.out[u]; ok && now.Sub(since) < c.cfg.Stall/3 {
+		if o, ok := p.out[u]; ok && now.Sub(o.since) < max(c.cfg.Stall/3, 3*s.usual) {
 			return true
 		}
 	}
@@ -227,10 +246,7 @@ func (c *Coordinator) onProgress(m *member, msg *distribution.Progress) {
 	}
 	s.each(msg.Got, func(u int) {
 		if _, ok := p.out[u]; ok && s.holds(p.have, u) {
-			delete(p.out, u)
-			if !c.spread(s) {
-				c.pace.arrived(now)
-			}
+			c.settle(s, p, u, true, now)
 		}
 	})
 	s.each(msg.Lost, func(u int) { c.ungrant(s, p, u) })

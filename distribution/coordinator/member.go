@@ -13,6 +13,9 @@ type member struct {
 	distribution.Member
 	conn  distribution.Conn
 	agent string
+	// origins is how many units it fetches from origins now, over all objects.
+	// Guarded by the coordinator's mu.
+	origins int
 
 	mu     sync.Mutex
 	out    []distribution.Message

@@ -33,6 +33,13 @@ type swarm struct {
 	times []uint8 // how often each unit was granted, or is held by a member
 	next  int     // no unit before it is at zero times
 	began time.Time
+	usual time.Duration // that a unit takes from its grant to its arrival, smoothed
+}
+
+// outstanding is a grant that has not ended.
+type outstanding struct {
+	since  time.Time
+	origin bool
 }
 
 // part is a member's place in a swarm.
@@ -41,7 +48,7 @@ type part struct {
 	wants bool // false: it has everything and gives
 	full  bool
 	have  *chunk.Bitmap
-	out   map[int]time.Time // units granted and not here yet, since when
+	out   map[int]outstanding // units granted and not there yet
 	taken int
 	moved time.Time // last progress
 	knows map[distribution.NodeID]bool

@@ -28,7 +28,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 		c.swarms[w.Object] = s
 		for id := range c.holders[w.Object] {
 			if h := c.members[id]; h != nil && !c.banned[id] && len(s.parts) < distribution.MaxMembers {
-				s.parts[id] = &part{m: h, full: true, out: map[int]time.Time{}, knows: map[distribution.NodeID]bool{}}
+				s.parts[id] = &part{m: h, full: true, out: map[int]outstanding{}, knows: map[distribution.NodeID]bool{}}
 			}
 		}
 	}
@@ -39,7 +39,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	if len(s.srcs) < maxSources {
 		s.srcs = append(s.srcs, src)
 	}
-	p := &part{m: m, wants: true, out: map[int]time.Time{}, knows: map[distribution.NodeID]bool{}, moved: time.Now()}
+	p := &part{m: m, wants: true, out: map[int]outstanding{}, knows: map[distribution.NodeID]bool{}, moved: time.Now()}
 	if old := s.parts[m.ID]; old != nil {
 		c.part(s, old)
 		c.swarms[s.id] = s
@@ -325,12 +325,9 @@ func (c *Coordinator) end(s *swarm) {
 		delete(c.swarms, s.id)
 	}
 	for _, p := range s.parts {
-		for range p.out {
-			if !c.spread(s) {
-				c.pace.lost()
-			}
+		for u := range p.out {
+			c.settle(s, p, u, false, time.Now())
 		}
-		clear(p.out)
 	}
 	if reader := s.reader; reader != nil {
 		s.reader = nil

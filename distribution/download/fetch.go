@@ -26,6 +26,7 @@ type fetch struct {
 // What ends a fetch beside its own end.
 var (
 	errSuperseded = errors.New("another source was sooner")
+	errDropped    = errors.New("the chunk was dropped meanwhile")
 	errStalled    = errors.New("no block within the stall deadline")
 	errWrong      = fmt.Errorf("wrong bytes: %w", chunk.ErrCorrupt)
 	errStore      = errors.New("cannot store")
@@ -110,6 +111,7 @@ func (t *task) learnSums(f *fetch, sums chunk.Sums) error {
 		if sums.Digest() != t.list.Chunks[c] {
 			return errWrong
 		}
+		t.correct(c, sums)
 	case !f.link.supernode:
 		return nil
 	}
@@ -121,6 +123,18 @@ func (t *task) learnSums(f *fetch, sums chunk.Sums) error {
 	}
 	t.signal()
 	return nil
+}
+
+// correct drops a chunk of which a block came in under another digest than the
+// proved one. Callers hold mu.
+func (t *task) correct(c int, proved chunk.Sums) {
+	first, end := chunk.ChunkBlocks(t.size, c)
+	for b := first; b < end; b++ {
+		if known := t.sums[b]; !known.IsZero() && known != proved[b-first] {
+			t.dropChunk(c)
+			return
+		}
+	}
 }
 
 // receive takes the run's blocks in, one by one.
@@ -151,47 +165,61 @@ func (t *task) accept(ctx context.Context, f *fetch, b int, p []byte) error {
 	t.mu.Lock()
 	f.last = time.Now()
 	f.blocks++
+	if t.sums[b] != sum {
+		t.mu.Unlock()
+		return errDropped
+	}
 	if t.here(b) || t.busy.Has(b) {
 		t.mu.Unlock()
 		t.e.metrics.Blocks.WithLabelValues("duplicate").Inc()
 		return nil
 	}
 	t.busy.Set(b)
+	c := b / chunk.BlocksPerChunk
+	gen := t.gen[c]
 	t.mu.Unlock()
 
 	_, err := t.obj.WriteAt(p, int64(b)*chunk.BlockSize)
 
 	t.mu.Lock()
 	t.busy.Clear(b)
+	if t.gen[c] != gen {
+		t.mu.Unlock()
+		return errDropped
+	}
 	if err != nil {
 		t.mu.Unlock()
 		return fmt.Errorf("%w block %d: %w", errStore, b, err)
 	}
 	whole := t.took(f, b, int64(len(p)))
-	if c := b / chunk.BlocksPerChunk; whole != nil && t.list != nil && whole.Digest() != t.list.Chunks[c] {
+	if whole != nil && t.list != nil && whole.Digest() != t.list.Chunks[c] {
 		t.pending--
 		t.dropChunk(c)
 		t.mu.Unlock()
-		return errWrong
+		if f.link == nil {
+			return errWrong
+		}
+		return errDropped
 	}
 	t.mu.Unlock()
 	if whole != nil {
-		if err := t.put(b/chunk.BlocksPerChunk, whole); err != nil {
-			return err
-		}
-	}
-	if t.e.deps.Observer != nil {
-		t.e.deps.Observer.Arrived(t.id, b, []chunk.Digest{sum})
+		return t.put(c, gen, whole)
 	}
 	return nil
 }
 
 // put records a whole chunk in the store; the task is not done before.
-func (t *task) put(c int, sums chunk.Sums) error {
+func (t *task) put(c int, gen uint32, sums chunk.Sums) error {
 	err := t.obj.Put(c, sums)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pending--
+	if t.gen[c] != gen {
+		if err == nil {
+			err = t.obj.Drop(c)
+		}
+		return errors.Join(errDropped, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w chunk %d: %w", errStore, c, err)
 	}
@@ -207,6 +235,9 @@ func (t *task) took(f *fetch, b int, bytes int64) chunk.Sums {
 		t.e.metrics.FirstByte.Observe(time.Since(t.opened).Seconds())
 	}
 	t.have.Set(b)
+	if t.e.deps.Observer != nil {
+		t.e.deps.Observer.Arrived(t.id, b, []chunk.Digest{t.sums[b]})
+	}
 	t.progress = f.last
 	from := f.teller()
 	t.story.came(b, from)
@@ -317,7 +348,7 @@ func (t *task) judge(f *fetch, err error, bytes int64, now time.Time) {
 		result = "failed"
 		t.yield(f)
 		t.fail(err, false)
-	case errors.Is(err, errSuperseded), errors.Is(err, errStopped), errors.Is(err, context.Canceled):
+	case errors.Is(err, errSuperseded), errors.Is(err, errDropped), errors.Is(err, errStopped), errors.Is(err, context.Canceled):
 		result = "superseded"
 		t.yield(f)
 	case f.link == nil:

@@ -228,7 +228,7 @@ func (t *task) onGrant(m *distribution.Grant) {
 
 func (t *task) onDigests(first int, sums []chunk.Digest) {
 	for i, sum := range sums {
-		if b := first + i; t.list == nil && b < len(t.sums) && t.sums[b].IsZero() {
+		if b := first + i; b < len(t.sums) && t.sums[b].IsZero() {
 			t.sums[b] = sum
 		}
 	}

@@ -54,6 +54,7 @@ type task struct {
 	held    *chunk.Bitmap  // blocks that the store had before; verified on use
 	busy    *chunk.Bitmap  // blocks being written
 	sums    []chunk.Digest // one a block; zero is unknown
+	gen     []uint32       // of each chunk; raised when it is dropped, so that what was on its way in does not count
 	list    *chunk.List    // sealed; nil while provisional
 	seal    chunk.Seal
 
@@ -143,6 +144,7 @@ func (t *task) attach(obj chunk.Object) {
 	n := chunk.BlockCount(t.size)
 	t.have, t.held, t.busy = chunk.NewBitmap(n), chunk.NewBitmap(n), chunk.NewBitmap(n)
 	t.sums = make([]chunk.Digest, n)
+	t.gen = make([]uint32, chunk.Count(t.size))
 	t.flights = make([]uint8, n)
 	t.story.init(n)
 	chunks := obj.Have()

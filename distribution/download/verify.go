@@ -85,28 +85,17 @@ func (t *task) dropUnlike(list *chunk.List) {
 		for b := first; b < end; b++ {
 			known = known && !t.sums[b].IsZero()
 		}
-		if known && chunk.Sums(t.sums[first:end]).Digest() == want {
-			continue
-		}
-		if known || t.anyHere(first, end) {
+		if known && chunk.Sums(t.sums[first:end]).Digest() != want {
 			t.story.note(fmt.Sprintf("chunk %d is not what the seal says: dropped", c))
 			t.dropChunk(c)
 		}
 	}
 }
 
-func (t *task) anyHere(first, end int) bool {
-	for b := first; b < end; b++ {
-		if t.here(b) {
-			return true
-		}
-	}
-	return false
-}
-
 // dropChunk makes all blocks of chunk c missing again. Callers hold mu.
 func (t *task) dropChunk(c int) {
 	first, end := chunk.ChunkBlocks(t.size, c)
+	t.gen[c]++
 	for b := first; b < end; b++ {
 		if t.here(b) {
 			t.news.lost = add(t.news.lost, b)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,6 +256,32 @@ func TestPullGoesOnWhereItStopped(t *testing.T) {
 		succeed(t, pullAll(t, c, c.Peers, d, nil))
 		if got := c.Origin.Sent.Load(); got != size {
 			t.Errorf("the origin sent %d bytes for an object of %d", got, size)
+		}
+	})
+}
+
+// counter counts what was written.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+func TestLatePeerIsServedWhileTheOriginStalls(t *testing.T) {
+	bubble(t, simulation.Config{Peers: 2, Mode: distribution.ModeSupernode, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
+		d := c.Origin.Add(content(33, size))
+		c.Origin.Limit.Store(size / 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var early, late counter
+		go func() { _ = c.Pull(ctx, c.Peers[0], d, &early) }()
+		time.Sleep(1500 * time.Millisecond)
+		go func() { _ = c.Pull(ctx, c.Peers[1], d, &late) }()
+		time.Sleep(1500 * time.Millisecond)
+		t.Logf("the early peer delivered %d bytes, the late one %d", early.n.Load(), late.n.Load())
+		if late.n.Load() < early.n.Load()/2 {
+			t.Errorf("the late peer delivered %d bytes of %d that its neighbour has", late.n.Load(), early.n.Load())
 		}
 	})
 }

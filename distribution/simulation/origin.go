@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
@@ -21,6 +22,9 @@ type Origin struct {
 	Sent atomic.Int64
 	// Down makes every request fail.
 	Down atomic.Bool
+	// Limit, if not zero, is how many bytes are sent before the rest waits until
+	// it is zero again.
+	Limit atomic.Int64
 }
 
 // Add makes content available and returns its name.
@@ -95,6 +99,13 @@ type body struct {
 func (r *body) Read(p []byte) (int, error) {
 	if r.b.v.o.Down.Load() {
 		return 0, &distribution.OriginError{Message: "is down"}
+	}
+	for limit := r.b.v.o.Limit.Load(); limit > 0 && r.b.v.o.Sent.Load() >= limit; limit = r.b.v.o.Limit.Load() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-r.ctx.Done():
+			return 0, context.Cause(r.ctx)
+		}
 	}
 	n, err := r.r.Read(p[:min(len(p), 64<<10)])
 	if n > 0 {
