@@ -6,7 +6,7 @@
 // docker-registry iproute2. Where something is missing, the whole package says
 // what in one line and passes without testing:
 //
-//	go test -tags e2e -timeout 20m ./test/e2e
+//	go test -tags e2e -timeout 20m -v ./test/e2e
 //
 // Every test starts what it needs with directories and sockets of its own under
 // one scratch directory, and stops it again. When all are done, the package
