@@ -3,7 +3,10 @@ package layering
 import (
 	"bufio"
 	"bytes"
+	"go/parser"
+	"go/token"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -94,6 +97,46 @@ func TestDependenciesPointDown(t *testing.T) {
 			t.Errorf("%s imports %s; packages below %s may import %q", from, to, r.below, r.may)
 		}
 	}
+}
+
+// Every package says once what it is.
+func TestEveryPackageHasOneComment(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-e", "-f", "{{.ImportPath}}|{{.Dir}}|{{.Doc}}", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.SplitN(strings.TrimSpace(line), "|", 3)
+		if len(fields) == 3 && fields[2] == "" {
+			t.Errorf("%s has no package comment", fields[0])
+			continue
+		}
+		if n := comments(t, fields[1]); n > 1 {
+			t.Errorf("%s has %d package comments; one of them is probably about its file", fields[0], n)
+		}
+	}
+}
+
+// comments counts the files of a folder that have a package comment.
+func comments(t *testing.T, dir string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed.Doc != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func TestRulesForbid(t *testing.T) {
