@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ func runSuite(m *testing.M) int {
 		return 1
 	}
 	if err := errorsOf(os.Setenv(marker, scratch), build(filepath.Join(scratch, "bin"))); err != nil {
-		fmt.Println(err)
+		fmt.Println(errors.Join(err, os.RemoveAll(scratch)))
 		return 1
 	}
 	code := m.Run()
