@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 
@@ -65,6 +66,9 @@ func open(s settings, log *slog.Logger) (_ *parts, err error) {
 		}
 	}()
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := os.MkdirAll(s.dataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w; run as root, or set data_dir", err)
+	}
 	if p.identity, err = node.LoadIdentity(config.IdentityFile(s.dataDir)); err != nil {
 		return nil, err
 	}
