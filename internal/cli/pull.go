@@ -125,7 +125,7 @@ func (f *PullFlags) display(w io.Writer) progress.Display {
 	}
 	width := func() int {
 		columns, _, err := term.GetSize(int(file.Fd()))
-		if err != nil {
+		if err != nil || columns <= 0 {
 			return 80
 		}
 		return columns
