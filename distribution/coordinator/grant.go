@@ -203,7 +203,7 @@ func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
 		case s.holds(p.have, u):
 		case !spread && !s.present.Has(u*s.unit) && !s.coming.Has(u*s.unit):
 		case !spread && !c.pace.room() && len(p.out) > 0:
-		case c.pending(s, u, now):
+		case c.pending(s, u, now), spread && s.heldByAnother(p, u):
 		default:
 			c.grant(s, p, u, spread, grants, now)
 		}
@@ -211,6 +211,17 @@ func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
 	for p, g := range grants {
 		p.m.tell(g)
 	}
+}
+
+// heldByAnother tells that the asker can have unit u from a member, and will
+// hear of it.
+func (s *swarm) heldByAnother(p *part, u int) bool {
+	for _, q := range s.parts {
+		if q != p && q.have != nil && s.holds(q.have, u) {
+			return true
+		}
+	}
+	return false
 }
 
 // pending tells whether somebody was granted unit u and has not taken much longer

@@ -108,7 +108,7 @@ func (t *task) fromNeighbours(now time.Time) {
 func (t *task) ready(now time.Time) []*link {
 	var ready []*link
 	for _, l := range t.links {
-		if _, ok := l.node.cost(chunk.BlockSize, now); ok && l.member.Chunks != "" && (!l.supernode || l.open) {
+		if _, ok := l.node.cost(chunk.BlockSize, true, now); ok && l.member.Chunks != "" && (!l.supernode || l.open) {
 			ready = append(ready, l)
 		}
 	}
@@ -191,7 +191,7 @@ func (t *task) best(run distribution.Span, ready []*link, now time.Time, gives f
 		if !gives(l, int(run.First)) {
 			continue
 		}
-		cost, ok := l.node.cost(int64(run.N)*chunk.BlockSize, now)
+		cost, ok := l.node.cost(int64(run.N)*chunk.BlockSize, l.holds(int(run.First)), now)
 		if !ok {
 			continue
 		}

@@ -40,7 +40,7 @@ type Engine struct {
 	around     sync.Mutex
 	nodes      map[distribution.NodeID]*node
 	neighbours map[distribution.NodeID]*neighbour
-	early      map[chunk.Digest]map[distribution.NodeID]*distribution.Have
+	early      map[acquaintance]*link
 }
 
 // Bounds of what the engine keeps.
@@ -67,7 +67,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		nodes:      map[distribution.NodeID]*node{},
 		sessions:   make(chan struct{}),
 		neighbours: map[distribution.NodeID]*neighbour{},
-		early:      map[chunk.Digest]map[distribution.NodeID]*distribution.Have{},
+		early:      map[acquaintance]*link{},
 	}
 	e.buffers.New = func() any { b := make([]byte, chunk.BlockSize); return &b }
 	e.group.Go(func() error { e.sweeper(ctx); return nil })
@@ -162,16 +162,23 @@ func (e *Engine) open(ctx context.Context, src distribution.Source, led int64) (
 	if err != nil {
 		return nil, err
 	}
-	if err := t.await(ctx, func() bool { return t.size >= 0 && t.obj != nil && (t.state == done || t.looping) }); err != nil {
+	if err := t.await(ctx, t.readable); err != nil {
 		t.release(true)
 		return nil, err
 	}
 	r := &reader{t: t}
 	t.mu.Lock()
+	r.size = t.size
 	r.strict = t.state == done
 	t.readers[r] = struct{}{}
 	t.mu.Unlock()
 	return r, nil
+}
+
+// readable tells that readers may come: the size is certain, and what is missing
+// is being fetched. Callers hold mu.
+func (t *task) readable() bool {
+	return t.obj != nil && (t.state == done || t.looping && (t.sure || t.list != nil))
 }
 
 // take finds or makes the task, with one more reader on it, and its loop.
@@ -192,7 +199,7 @@ func (e *Engine) take(src distribution.Source, led int64) (*task, error) {
 	t.reading++
 	t.addSource(src)
 	if led >= 0 && t.size < 0 {
-		t.led = true
+		t.led, t.sure = true, true
 		obj, err := e.deps.Store.Create(src.Digest, led)
 		if err != nil {
 			t.refs--

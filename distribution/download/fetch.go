@@ -208,6 +208,10 @@ func (t *task) accept(ctx context.Context, f *fetch, b int, p []byte) error {
 	return nil
 }
 
+// patientBatches is how much longer news may wait that nobody hangs on: a block
+// that came from a neighbour, whom others can ask for it as well.
+const patientBatches = 4
+
 // put records a whole chunk in the store; the task is not done before.
 func (t *task) put(c int, gen uint32, sums chunk.Sums) error {
 	err := t.obj.Put(c, sums)
@@ -246,8 +250,9 @@ func (t *task) took(f *fetch, b int, bytes int64) chunk.Sums {
 	t.news.got = add(t.news.got, b)
 	if f.link == nil && f.granted {
 		t.news.digest(t.id, b, t.sums[b])
+		t.news.touch(t.e.cfg.Batch)
 	}
-	t.news.touch(t.e.cfg.Batch)
+	t.news.touch(patientBatches * t.e.cfg.Batch)
 	if f.link != nil && t.member && !t.orphan {
 		t.origin = false
 	}
@@ -318,12 +323,16 @@ func (t *task) landed(f *fetch, err error) {
 			lost = true
 		}
 	}
-	if lost {
+	if lost || f.granted {
 		t.news.touch(t.e.cfg.Batch)
 	}
 	bytes := min(int64(f.run.N)*chunk.BlockSize, t.size-int64(f.run.First)*chunk.BlockSize)
 	if errors.Is(err, distribution.ErrAbsent) && f.link != nil {
 		f.link.deny(f.run, t.have.Len())
+	}
+	waited := errors.Is(err, errStalled) && f.link != nil && !f.link.holds(t.missing(int(f.run.First)))
+	if waited {
+		f.link.overdue(f.run)
 	}
 	if err != nil && !errors.Is(err, errSuperseded) && t.state == fetching {
 		t.story.note(fmt.Sprintf("blocks %s from %s: %v", f.run, f.teller().Kind, err))
@@ -331,7 +340,12 @@ func (t *task) landed(f *fetch, err error) {
 	t.signal()
 	t.mu.Unlock()
 
-	t.judge(f, err, bytes, now)
+	if waited && !f.link.supernode {
+		t.yield(f)
+		t.e.metrics.Fetches.WithLabelValues(f.teller().Kind, "overdue").Inc()
+	} else {
+		t.judge(f, err, bytes, now)
+	}
 	t.poke()
 }
 

@@ -26,11 +26,16 @@ const (
 )
 
 // cost is the node's expected seconds for one more run of n bytes; false when it
-// may not be asked now.
-func (n *node) cost(bytes int64, now time.Time) (float64, bool) {
+// may not be asked now. What the node does not hold yet may take only half of
+// the window, so that waiting for it never keeps back what is there.
+func (n *node) cost(bytes int64, held bool, now time.Time) (float64, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.quarantined || now.Before(n.rest) || float64(n.inflight) >= n.window {
+	window := n.window
+	if !held {
+		window = max(1, window/2)
+	}
+	if n.quarantined || now.Before(n.rest) || float64(n.inflight) >= window {
 		return 0, false
 	}
 	rate := n.rate
@@ -107,6 +112,14 @@ func (l *link) offers(b int) bool {
 // holds tells whether the node has block b already.
 func (l *link) holds(b int) bool {
 	return l.offers(b) && (l.all || l.have != nil && l.have.Has(b))
+}
+
+// overdue forgets that blocks are coming: they did not, and waiting for them says
+// nothing about the node. It will say when it has them.
+func (l *link) overdue(run distribution.Span) {
+	if l.coming != nil {
+		setSpans(l.coming, []distribution.Span{run}, false)
+	}
 }
 
 // told takes a neighbour's whole state.

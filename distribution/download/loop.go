@@ -10,8 +10,14 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 )
 
-// tick is how often a loop looks for stalls when nothing else wakes it.
-const tick = 50 * time.Millisecond
+const (
+	// tick is how often a loop looks for stalls when nothing else wakes it.
+	tick = 50 * time.Millisecond
+	// breath is how long a member's loop gathers events before it looks again:
+	// weighing all neighbours' blocks for each single event would cost more CPU
+	// than it gains.
+	breath = 2 * time.Millisecond
+)
 
 // run is a task's loop: from finding the object to having it, and telling about
 // it on the way. It ends when the task is done or failed, or nobody wants it.
@@ -44,7 +50,26 @@ func (t *task) run(ctx context.Context) {
 		if !again {
 			return
 		}
+		if err := t.breathe(ctx); err != nil {
+			continue
+		}
 		timer.Reset(wait)
+	}
+}
+
+// breathe lets events gather in a member's loop.
+func (t *task) breathe(ctx context.Context) error {
+	t.mu.Lock()
+	member := t.member
+	t.mu.Unlock()
+	if !member {
+		return nil
+	}
+	select {
+	case <-time.After(breath):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -207,7 +232,7 @@ func (t *task) prepare(ctx context.Context) error {
 		}
 	}
 	t.mu.Lock()
-	alone, unknown := !t.member && !t.led, t.size < 0
+	alone, unknown := !t.member && !t.led, t.list == nil && !t.sure
 	t.mu.Unlock()
 	if t.leads() {
 		return nil
@@ -252,10 +277,11 @@ func (t *task) fromStore() error {
 	return nil
 }
 
-// sized takes the object's size, which is new or must agree.
+// sized takes the object's size on good authority. Callers do not hold mu.
 func (t *task) sized(size int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.sure = true
 	if t.obj != nil && t.size == size {
 		return nil
 	}

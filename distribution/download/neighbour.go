@@ -21,7 +21,7 @@ type neighbour struct {
 // neighbours say before this node knows why.
 const (
 	maxQueued = 1024
-	maxEarly  = 1024
+	maxEarly  = 256
 )
 
 // greet sends a message to a neighbour, dialling it if there is no stream yet.
@@ -102,7 +102,9 @@ func (e *Engine) flush(n *neighbour) {
 	for {
 		e.around.Lock()
 		queued, conn := n.queued, n.conn
-		n.queued = nil
+		if conn != nil {
+			n.queued = nil
+		}
 		e.around.Unlock()
 		if len(queued) == 0 || conn == nil {
 			return
@@ -149,11 +151,7 @@ func (e *Engine) hear(id distribution.NodeID, m distribution.Message) {
 	case *distribution.Have:
 		e.onHave(id, m)
 	case *distribution.Progress:
-		e.with(m.Object, func(t *task) {
-			if l := t.links[id]; l != nil && t.have != nil {
-				l.learned(m, t.have.Len())
-			}
-		})
+		e.onProgress(id, m)
 	case *distribution.Leave:
 		e.with(m.Object, func(t *task) {
 			if l := t.links[id]; l != nil && !m.Keeps {
@@ -179,24 +177,44 @@ func (e *Engine) onHave(id distribution.NodeID, m *distribution.Have) {
 	if len(e.early) >= maxEarly {
 		clear(e.early)
 	}
-	if e.early[m.Object] == nil {
-		e.early[m.Object] = map[distribution.NodeID]*distribution.Have{}
+	l := &link{}
+	l.told(m, chunk.BlockCount(m.Size))
+	e.early[acquaintance{m.Object, id}] = l
+}
+
+func (e *Engine) onProgress(id distribution.NodeID, m *distribution.Progress) {
+	known := false
+	e.with(m.Object, func(t *task) {
+		if l := t.links[id]; l != nil && t.have != nil {
+			l.learned(m, t.have.Len())
+			known = true
+		}
+	})
+	if known {
+		return
 	}
-	if len(e.early[m.Object]) < distribution.MaxMembers {
-		e.early[m.Object][id] = m
+	e.around.Lock()
+	defer e.around.Unlock()
+	if l := e.early[acquaintance{m.Object, id}]; l != nil {
+		l.learned(m, l.have.Len())
 	}
 }
 
+// acquaintance is a node that spoke of an object before the supernode introduced
+// it: its own introduction came sooner.
+type acquaintance struct {
+	object chunk.Digest
+	id     distribution.NodeID
+}
+
 // takeEarly is what a node said of an object before it was a neighbour in it.
-func (e *Engine) takeEarly(object chunk.Digest, id distribution.NodeID) *distribution.Have {
+func (e *Engine) takeEarly(object chunk.Digest, id distribution.NodeID) *link {
 	e.around.Lock()
 	defer e.around.Unlock()
-	m := e.early[object][id]
-	delete(e.early[object], id)
-	if len(e.early[object]) == 0 {
-		delete(e.early, object)
-	}
-	return m
+	a := acquaintance{object, id}
+	l := e.early[a]
+	delete(e.early, a)
+	return l
 }
 
 // Neighbour tells a task that this node leads what a member has of it.

@@ -24,9 +24,10 @@ func add(spans []distribution.Span, b int) []distribution.Span {
 	return append(spans, distribution.Span{First: uint32(b), N: 1})
 }
 
-func (n *news) touch(batch time.Duration) {
-	if n.due.IsZero() {
-		n.due = time.Now().Add(batch)
+// touch sees to it that the batch is sent within a time.
+func (n *news) touch(within time.Duration) {
+	if due := time.Now().Add(within); n.due.IsZero() || due.Before(n.due) {
+		n.due = due
 	}
 }
 

@@ -21,7 +21,10 @@ func (t *task) originBlob(ctx context.Context) (distribution.Blob, error) {
 	defer t.openMu.Unlock()
 	t.mu.Lock()
 	blob := t.blob
-	srcs, size := slices.Clone(t.srcs), max(t.size, 0)
+	srcs, size := slices.Clone(t.srcs), int64(0)
+	if t.sure || t.list != nil {
+		size = t.size
+	}
 	t.mu.Unlock()
 	if blob != nil {
 		return blob, nil
@@ -39,9 +42,9 @@ func (t *task) originBlob(ctx context.Context) (distribution.Blob, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.size >= 0 && blob.Size() != t.size {
+	if size > 0 && blob.Size() != size {
 		_ = blob.Close()
-		return nil, &distribution.OriginError{Message: fmt.Sprintf("the origin says %d bytes where %d are known", blob.Size(), t.size)}
+		return nil, &distribution.OriginError{Message: fmt.Sprintf("the origin says %d bytes where %d are known", blob.Size(), size)}
 	}
 	t.blob = blob
 	return blob, nil

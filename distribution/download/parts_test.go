@@ -25,10 +25,10 @@ func TestWindowWidensAndNarrows(t *testing.T) {
 	if n.window != 2 {
 		t.Errorf("after a failure the window is %v, want half", n.window)
 	}
-	if _, ok := n.cost(1, now); ok {
+	if _, ok := n.cost(1, true, now); ok {
 		t.Error("a node that failed is asked again at once")
 	}
-	if _, ok := n.cost(1, now.Add(firstRest)); !ok {
+	if _, ok := n.cost(1, true, now.Add(firstRest)); !ok {
 		t.Error("a node that rested is not asked again")
 	}
 	for range 50 {
@@ -39,7 +39,7 @@ func TestWindowWidensAndNarrows(t *testing.T) {
 		t.Errorf("after many failures it rests %s, want %s", rest, maxRest)
 	}
 	n.quarantined = true
-	if _, ok := n.cost(1, now.Add(time.Hour)); ok {
+	if _, ok := n.cost(1, true, now.Add(time.Hour)); ok {
 		t.Error("a quarantined node is asked")
 	}
 }

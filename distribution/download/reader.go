@@ -16,12 +16,13 @@ type reader struct {
 	// strict readers came when the object was complete: they verify each block
 	// again as they give it away. The others share the download's verification.
 	strict  bool
+	size    int64
 	waiting bool // blocked on block
 	block   int
 	closed  bool
 }
 
-func (r *reader) Size() int64 { return r.t.size }
+func (r *reader) Size() int64 { return r.size }
 
 // Wait implements distribution.Reader.
 func (r *reader) Wait(ctx context.Context) error {
@@ -43,8 +44,8 @@ func (r *reader) Close() error {
 
 // CopyRange implements distribution.Reader.
 func (r *reader) CopyRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
-	if off < 0 || n < 0 || off+n > r.t.size {
-		return 0, fmt.Errorf("read %d bytes at %d of an object of %d", n, off, r.t.size)
+	if off < 0 || n < 0 || off+n > r.size {
+		return 0, fmt.Errorf("read %d bytes at %d of an object of %d", n, off, r.size)
 	}
 	if r.strict {
 		return r.copyVerified(ctx, w, off, n)
@@ -63,7 +64,7 @@ func (r *reader) copyVerified(ctx context.Context, w io.Writer, off, n int64) (i
 		if err := r.until(ctx, b); err != nil {
 			return written, err
 		}
-		p := buf[:chunk.BlockLength(r.t.size, b)]
+		p := buf[:chunk.BlockLength(r.size, b)]
 		ok, err := r.t.vouch(b, p)
 		if err != nil {
 			return written, err

@@ -99,6 +99,9 @@ func (e *Engine) obey(s *session, m distribution.Message) {
 		e.with(m.Object, func(t *task) { t.onOpened(m) })
 	case *distribution.Refused:
 		e.with(m.Object, func(t *task) {
+			if t.joined {
+				t.onGivenUp()
+			}
 			t.refusal = fmt.Sprintf("%d %s", m.Status, m.Message)
 			t.story.note("the supernode refused: " + t.refusal)
 		})
@@ -142,6 +145,17 @@ func (e *Engine) with(id chunk.Digest, f func(t *task)) {
 	t.poke()
 }
 
+// onGivenUp goes on without the supernode, which cannot get the object any more.
+func (t *task) onGivenUp() {
+	if up := t.supernodeLink(); up != nil {
+		delete(t.links, up.member.ID)
+	}
+	if t.state == fetching && !t.origin {
+		t.orphan, t.origin = true, true
+		t.fallback("the supernode gave up")
+	}
+}
+
 func (t *task) onOpened(m *distribution.Opened) {
 	if t.joined {
 		return
@@ -151,6 +165,7 @@ func (t *task) onOpened(m *distribution.Opened) {
 			_ = t.obj.Close()
 			t.obj = nil
 		}
+		// Nobody reads yet: readers wait for a certain size.
 		obj, err := t.e.deps.Store.Create(t.id, m.Size)
 		if err != nil {
 			t.refusal = err.Error()
@@ -158,6 +173,7 @@ func (t *task) onOpened(m *distribution.Opened) {
 		}
 		t.attach(obj)
 	}
+	t.sure = true
 	t.small = m.Direct || m.Size <= chunk.Size
 	t.joined = true
 	t.progress = time.Now()
@@ -190,8 +206,8 @@ func (t *task) meet(member distribution.Member) {
 		t.links[member.ID] = l
 	}
 	l.member = member
-	if early := t.e.takeEarly(t.id, member.ID); early != nil {
-		l.told(early, t.have.Len())
+	if early := t.e.takeEarly(t.id, member.ID); early != nil && early.have.Len() == t.have.Len() {
+		l.have, l.coming, l.all = early.have, early.coming, early.all
 	}
 	if t.e.deps.Neighbour != nil && !t.led {
 		t.e.greet(member, t.haveNow())

@@ -36,7 +36,7 @@ type task struct {
 	openMu sync.Mutex    // held while the blob is opened at the origin
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever a waiter may go on
+	waiters map[*waiter]struct{}
 	state   state
 	err     error
 	refs    int       // readers and uploads
@@ -48,6 +48,7 @@ type task struct {
 	blob    distribution.Blob // opened at the origin, when it was
 
 	size    int64
+	sure    bool // of the size: the origin's or the supernode's word, not just the store's
 	obj     chunk.Object
 	pending int            // chunks that are whole but not Put yet
 	have    *chunk.Bitmap  // blocks here, verified since this task began
@@ -95,7 +96,7 @@ func newTask(e *Engine, id chunk.Digest) *task {
 	now := time.Now()
 	return &task{
 		e: e, id: id, log: e.log.With("object", id.String()), opened: now, progress: now, idle: now,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), size: -1,
+		wake: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}, size: -1,
 		links:   map[distribution.NodeID]*link{},
 		fetches: map[*fetch]struct{}{}, readers: map[*reader]struct{}{},
 	}
@@ -103,10 +104,21 @@ func newTask(e *Engine, id chunk.Digest) *task {
 
 var zeroTime time.Time
 
-// signal lets waiters look again. Callers hold mu.
+// waiter is a goroutine in await. Whoever changes the task asks it whether it
+// may go on, so that a block wakes only those who waited for it.
+type waiter struct {
+	ready func() bool
+	done  chan struct{}
+}
+
+// signal lets those go on who can. Callers hold mu.
 func (t *task) signal() {
-	close(t.changed)
-	t.changed = make(chan struct{})
+	for w := range t.waiters {
+		if t.state == failed || w.ready() {
+			delete(t.waiters, w)
+			close(w.done)
+		}
+	}
 }
 
 // poke lets the loop look again.
@@ -242,25 +254,33 @@ func (t *task) release(reader bool) {
 	t.poke()
 }
 
-// await waits until ready, called with mu held, says true, or ctx ends, or the
-// task failed.
+// await waits until ready, which is always called with mu held, says true, or ctx
+// ends, or the task failed.
 func (t *task) await(ctx context.Context, ready func() bool) error {
-	for {
-		t.mu.Lock()
-		if t.state == failed {
-			defer t.mu.Unlock()
-			return t.err
-		}
-		if ready() {
-			t.mu.Unlock()
-			return nil
-		}
-		changed := t.changed
-		t.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	t.mu.Lock()
+	if t.state == failed {
+		defer t.mu.Unlock()
+		return t.err
 	}
+	if ready() {
+		t.mu.Unlock()
+		return nil
+	}
+	w := &waiter{ready: ready, done: make(chan struct{})}
+	t.waiters[w] = struct{}{}
+	t.mu.Unlock()
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.waiters, w)
+	switch {
+	case t.state == failed:
+		return t.err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return nil
 }
