@@ -196,6 +196,9 @@ func (b *bench) once(ctx context.Context, e endpoint, way, repository string) (r
 	if err != nil {
 		return result{}, err
 	}
+	if err := lab.WarmMemory(ctx, 1<<30); err != nil {
+		return result{}, err
+	}
 	r := result{Registry: e.name, Way: way, Client: system.Release(ctx, []*system.Client{c})[0]}
 	after, err := b.cpu(c)
 	if err != nil {

@@ -137,6 +137,10 @@ func (b *bench) once(ctx context.Context, c *contender, name string, spec image.
 	if err != nil {
 		return result{}, err
 	}
+	// Every peer stores the image, and sockets hold some of it meanwhile.
+	if err := lab.WarmMemory(ctx, int64(n)*spec.Bytes()*5/4+1<<29); err != nil {
+		return result{}, err
+	}
 	before, err := b.read(c, clients)
 	if err != nil {
 		return result{}, err
