@@ -350,7 +350,7 @@ func (e *Engine) node(id distribution.NodeID) *node {
 
 // accuse quarantines the node that sent a wrong byte, and tells the supernode.
 func (e *Engine) accuse(t *task, f *fetch) {
-	who := f.link.member.ID
+	who := f.from.ID
 	e.quarantine(who)
 	t.log.Error("a node sent a wrong byte: quarantined", "node", string(who), "blocks", f.run.String())
 	e.tell(&distribution.Report{Object: t.id, Node: who, Block: f.run.First})

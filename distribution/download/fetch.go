@@ -15,6 +15,7 @@ import (
 type fetch struct {
 	run     distribution.Span
 	link    *link // nil: from the origin
+	from    distribution.Member
 	granted bool
 	hedge   bool // a second try beside a slow first one
 	started time.Time
@@ -37,9 +38,9 @@ func (f *fetch) teller() Teller {
 	case f.link == nil:
 		return Teller{Kind: fromOrigin}
 	case f.link.supernode:
-		return Teller{Kind: fromSupernode, Node: f.link.member.ID}
+		return Teller{Kind: fromSupernode, Node: f.from.ID}
 	}
-	return Teller{Kind: fromPeer, Node: f.link.member.ID}
+	return Teller{Kind: fromPeer, Node: f.from.ID}
 }
 
 // launch starts a fetch. Callers hold mu.
@@ -56,6 +57,7 @@ func (t *task) launch(f *fetch) {
 		}
 	}
 	if f.link != nil {
+		f.from = f.link.member
 		f.link.node.begin()
 	} else if t.e.deps.Observer != nil && !t.member {
 		t.e.deps.Observer.Coming(t.id, f.run)
@@ -87,7 +89,7 @@ func (t *task) perform(ctx context.Context, f *fetch) error {
 		defer body.Close()
 		return t.receive(ctx, f, body)
 	}
-	transfer, err := t.e.deps.Exchange.Fetch(ctx, f.link.member, t.id, t.size, f.run)
+	transfer, err := t.e.deps.Exchange.Fetch(ctx, f.from, t.id, t.size, f.run)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -97,6 +98,9 @@ func (c *Client) fetch(ctx context.Context, from distribution.Member, object chu
 		Header: http.Header{"Range": {where.String()}, "User-Agent": nil},
 	}).WithContext(ctx)
 	req.Header.Set(headerProof, c.proof(from.ID, req))
+	var under *gatherer
+	trace := httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { under = gathererOf(info.Conn) }}
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &trace))
 	resp, err := c.http.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -110,7 +114,7 @@ func (c *Client) fetch(ctx context.Context, from distribution.Member, object chu
 		resp.Body.Close()
 		return nil, err
 	}
-	return &distribution.Transfer{Sums: sums, Body: &body{resp.Body, c.m.received}}, nil
+	return &distribution.Transfer{Sums: sums, Body: newBody(resp.Body, where.n, under, c.m.received)}, nil
 }
 
 func (c *Client) proof(server distribution.NodeID, req *http.Request) string {
@@ -164,14 +168,41 @@ func retryAfter(s string) time.Duration {
 	return min(max(time.Duration(ms)*time.Millisecond, least), most)
 }
 
-// body counts what is received.
+// body counts what is received, and tells the connection what is still certain
+// to come of the block that is being read.
 type body struct {
 	io.ReadCloser
+	n, left  int64
+	under    *gatherer // nil: none
 	received prometheus.Counter
 }
 
+func newBody(r io.ReadCloser, n int64, under *gatherer, received prometheus.Counter) *body {
+	return &body{ReadCloser: r, n: n, left: n, under: under, received: received}
+}
+
 func (b *body) Read(p []byte) (int, error) {
+	if b.under != nil {
+		// A read that ends the body leaves the connection to whoever waits for the
+		// next answer; it must be so small that nothing was certain behind it.
+		p = p[:min(len(p), between/2)]
+		b.under.certain.Store(b.ofBlock())
+	}
 	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
 	b.received.Add(float64(n))
 	return n, err
+}
+
+// ofBlock is how much of the current block was not read; a run begins with a
+// block.
+func (b *body) ofBlock() int64 {
+	return min(b.left, chunk.BlockSize-(b.n-b.left)%chunk.BlockSize)
+}
+
+func (b *body) Close() error {
+	if b.under != nil {
+		b.under.certain.Store(0)
+	}
+	return b.ReadCloser.Close()
 }

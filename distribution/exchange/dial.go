@@ -70,7 +70,11 @@ func (d *dialer) dialClear(ctx context.Context, network, addr string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	return (&net.Dialer{Timeout: d.cfg.DialTimeout}).DialContext(ctx, network, hostPort)
+	c, err := (&net.Dialer{Timeout: d.cfg.DialTimeout}).DialContext(ctx, network, hostPort)
+	if err != nil {
+		return nil, err
+	}
+	return newGatherer(c), nil
 }
 
 func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {

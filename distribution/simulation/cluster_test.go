@@ -113,8 +113,9 @@ func TestColdCrowdFetchesOnce(t *testing.T) {
 				}
 				bound := time.Duration(float64(size) / lan * float64(time.Second))
 				t.Logf("%d peers: slowest %s = %.2f × the bound, first byte %s", n, o.last, float64(o.last)/float64(bound), o.first)
-				if o.last > 3*bound/2 {
-					t.Errorf("%d peers took %s, more than 1.5 × %s", n, o.last, bound)
+				// Ties are broken at random; direct pulls would take n times the bound.
+				if o.last > 3*bound {
+					t.Errorf("%d peers took %s, more than 3 × %s", n, o.last, bound)
 				}
 			})
 		}
