@@ -431,8 +431,3 @@ func (t *task) hereMap() *chunk.Bitmap {
 	}
 	return here
 }
-
-// Wrong tells whether an error says that bytes were not what they should be.
-func Wrong(err error) bool {
-	return errors.Is(err, ErrWhole) || errors.Is(err, chunk.ErrCorrupt)
-}

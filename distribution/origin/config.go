@@ -76,7 +76,7 @@ type Registry struct {
 func Default() Config {
 	return Config{
 		Parallel:        4,
-		MaxConnections:  16,
+		MaxConnections:  32,
 		Timeout:         20 * time.Second,
 		Retries:         4,
 		Backoff:         250 * time.Millisecond,
