@@ -246,7 +246,7 @@ func TestNothingIsGrantedBeforeTheSupernodeHasIt(t *testing.T) {
 		if got := granted(p); len(got) > 0 {
 			t.Fatalf("granted %v of nothing", got)
 		}
-		s.c.Coming(object, distribution.Span{First: 16, N: 4})
+		s.c.Arrived(object, 16, make([]chunk.Digest, 1))
 		s.settle()
 		if diff := cmp.Diff([]distribution.Span{{First: 16, N: 4}}, granted(p)); diff != "" {
 			t.Error(diff)

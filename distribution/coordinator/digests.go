@@ -29,17 +29,6 @@ func (c *Coordinator) Arrived(object chunk.Digest, first int, sums []chunk.Diges
 	})
 }
 
-// Coming implements download.Observer.
-func (c *Coordinator) Coming(object chunk.Digest, run distribution.Span) {
-	c.later(func() {
-		if s := c.swarms[object]; s != nil && s.opened {
-			for b := int(run.First); b < min(run.End(), s.coming.Len()); b++ {
-				s.coming.Set(b)
-			}
-		}
-	})
-}
-
 // Sealed implements download.Observer.
 func (c *Coordinator) Sealed(l *chunk.List, seal chunk.Seal) {
 	c.later(func() { c.onSealed(l, seal) })

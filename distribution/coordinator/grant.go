@@ -25,7 +25,9 @@ func (c *Coordinator) allot(s *swarm, now time.Time) {
 		if !spread && !c.pace.room() {
 			break
 		}
-		if !spread && !s.present.Has(u*s.unit) && !s.coming.Has(u*s.unit) {
+		// A unit is granted once it begins to be here: one that the origin is yet to
+		// send would only take the place of one that could move now.
+		if !spread && !s.present.Has(u*s.unit) {
 			continue
 		}
 		p := c.taker(s, u, spread)
@@ -201,7 +203,7 @@ func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
 	s.each(msg.Spans, func(u int) {
 		switch {
 		case s.holds(p.have, u):
-		case !spread && !s.present.Has(u*s.unit) && !s.coming.Has(u*s.unit):
+		case !spread && !s.present.Has(u*s.unit):
 		case !spread && !c.pace.room() && len(p.out) > 0:
 		case c.pending(s, u, now), spread && s.heldByAnother(p, u):
 		default:

@@ -22,7 +22,6 @@ type swarm struct {
 	leading bool                // the supernode takes it from members, to seal it
 
 	present *chunk.Bitmap // blocks that the supernode has
-	coming  *chunk.Bitmap // or that it fetches now
 	sums    []chunk.Digest
 	who     []distribution.NodeID // of blocks digested by a member, by unit
 	fresh   []distribution.Span   // digests not sent yet
@@ -59,7 +58,7 @@ type part struct {
 func (s *swarm) prepare(size int64, unit int) {
 	n := chunk.BlockCount(size)
 	s.size, s.opened, s.unit = size, true, unit
-	s.present, s.coming = chunk.NewBitmap(n), chunk.NewBitmap(n)
+	s.present = chunk.NewBitmap(n)
 	s.sums = make([]chunk.Digest, n)
 	units := (n + unit - 1) / unit
 	s.times = make([]uint8, units)

@@ -103,8 +103,6 @@ type Deps struct {
 type Observer interface {
 	// Arrived: the supernode has these blocks; these are their digests.
 	Arrived(object chunk.Digest, first int, sums []chunk.Digest)
-	// Coming: the supernode began to fetch these blocks.
-	Coming(object chunk.Digest, run distribution.Span)
 	// Sealed: the whole matched.
 	Sealed(l *chunk.List, s chunk.Seal)
 	// Failed: the object cannot be had, or the whole did not match (wrong).

@@ -59,8 +59,6 @@ func (t *task) launch(f *fetch) {
 	if f.link != nil {
 		f.from = f.link.member
 		f.link.node.begin()
-	} else if t.e.deps.Observer != nil && !t.member {
-		t.e.deps.Observer.Coming(t.id, f.run)
 	}
 	t.e.group.Go(func() error {
 		defer cancel(nil)
