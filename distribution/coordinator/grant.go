@@ -22,12 +22,12 @@ func (c *Coordinator) allot(s *swarm, now time.Time) {
 		if s.times[u] > 0 {
 			continue
 		}
-		if !spread && !c.pace.room() {
-			break
-		}
 		// A unit is granted once it begins to be here: one that the origin is yet to
 		// send would only take the place of one that could move now.
 		if !spread && !s.present.Has(u*s.unit) {
+			continue
+		}
+		if !spread && s.holds(s.present, u) && !c.pace.room() {
 			continue
 		}
 		p := c.taker(s, u, spread)
@@ -51,7 +51,8 @@ func (c *Coordinator) spread(s *swarm) bool {
 }
 
 // taker is the member that should take unit u: one that wants it, has the fewest
-// units outstanding, then took the fewest.
+// units outstanding, then took the fewest, over all objects: whoever takes a unit
+// will be asked for it by all others, so uplinks are loaded evenly.
 func (c *Coordinator) taker(s *swarm, u int, spread bool) *part {
 	share := max(1, c.cfg.OriginParallel/max(1, s.wanting()))
 	var best *part
@@ -62,7 +63,7 @@ func (c *Coordinator) taker(s *swarm, u int, spread bool) *part {
 		if spread && p.m.origins >= share {
 			continue
 		}
-		if best == nil || len(p.out) < len(best.out) || len(p.out) == len(best.out) && p.taken < best.taken {
+		if best == nil || p.m.pending < best.m.pending || p.m.pending == best.m.pending && p.m.taken < best.m.taken {
 			best = p
 		}
 	}
@@ -84,12 +85,17 @@ func (c *Coordinator) grant(s *swarm, p *part, u int, spread bool, grants map[*p
 		return
 	}
 	s.times[u]++
-	p.out[u] = outstanding{since: now, origin: spread}
-	p.taken++
+	// Only a unit that is whole here waits for the supernode's upload; another
+	// waits for the origin, and must not take its place.
+	paced := !spread && s.holds(s.present, u)
+	p.out[u] = outstanding{since: now, origin: spread, paced: paced}
+	p.m.pending++
+	p.m.taken++
 	if spread {
 		s.who[u] = p.m.ID
 		p.m.origins++
-	} else {
+	}
+	if paced {
 		c.pace.out++
 	}
 	g := grants[p]
@@ -158,6 +164,7 @@ func (c *Coordinator) reclaim(s *swarm, now time.Time) {
 func (c *Coordinator) settle(s *swarm, p *part, u int, arrived bool, now time.Time) {
 	o := p.out[u]
 	delete(p.out, u)
+	p.m.pending--
 	if arrived {
 		took := now.Sub(o.since)
 		if s.usual == 0 {
@@ -169,8 +176,8 @@ func (c *Coordinator) settle(s *swarm, p *part, u int, arrived bool, now time.Ti
 	case o.origin:
 		p.m.origins--
 	case arrived:
-		c.pace.arrived(now)
-	default:
+		c.pace.arrived(o.paced, now)
+	case o.paced:
 		c.pace.lost()
 	}
 }

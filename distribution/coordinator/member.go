@@ -13,9 +13,9 @@ type member struct {
 	distribution.Member
 	conn  distribution.Conn
 	agent string
-	// origins is how many units it fetches from origins now, over all objects.
-	// Guarded by the coordinator's mu.
-	origins int
+	// Units granted to it over all objects: those outstanding, those of them from
+	// origins, and all that it ever took. Guarded by the coordinator's mu.
+	pending, origins, taken int
 
 	mu     sync.Mutex
 	out    []distribution.Message

@@ -23,9 +23,12 @@ const (
 
 func newPace() pace { return pace{limit: minPace} }
 
-// arrived books a unit that came through.
-func (p *pace) arrived(now time.Time) {
-	p.out = max(0, p.out-1)
+// arrived books a unit that came through; counted tells whether it was among
+// those outstanding.
+func (p *pace) arrived(counted bool, now time.Time) {
+	if counted {
+		p.lost()
+	}
 	if p.mark.IsZero() {
 		p.mark = now
 	}

@@ -39,6 +39,7 @@ type swarm struct {
 type outstanding struct {
 	since  time.Time
 	origin bool
+	paced  bool // counted by the pace
 }
 
 // part is a member's place in a swarm.
@@ -48,8 +49,7 @@ type part struct {
 	full  bool
 	have  *chunk.Bitmap
 	out   map[int]outstanding // units granted and not there yet
-	taken int
-	moved time.Time // last progress
+	moved time.Time           // last progress
 	knows map[distribution.NodeID]bool
 	open  bool // told that the supernode may be asked for anything
 }

@@ -42,7 +42,7 @@ type Config struct {
 // Default fits a LAN of 0.2 to 25 Gbit/s.
 func Default() Config {
 	return Config{
-		Parallel: 4, Window: 4, Inflight: 32, Run: 4, ReadAhead: 8 << 20,
+		Parallel: 4, Window: 8, Inflight: 32, Run: 4, ReadAhead: 8 << 20,
 		Stall: 3 * time.Second, LastResort: 5 * time.Second,
 		Linger: 30 * time.Second, Batch: 10 * time.Millisecond,
 	}

@@ -92,7 +92,7 @@ func (t *task) fromNeighbours(now time.Time) {
 		return
 	}
 	for _, c := range t.candidates() {
-		run, l := t.best(c.run, ready, now, (*link).offers)
+		run, l := t.best(c.run, ready, now, (*link).ripe, (*link).offers)
 		if l == nil {
 			continue
 		}
@@ -182,13 +182,13 @@ func (t *task) urgent() func(b int) bool {
 	}
 }
 
-// best is the link that would bring the run's start soonest, and as much of the
-// run as that link can give.
-func (t *task) best(run distribution.Span, ready []*link, now time.Time, gives func(*link, int) bool) (distribution.Span, *link) {
+// best is the link that would bring the run's start soonest, of those that can
+// start it, and as much of the run as that link gives.
+func (t *task) best(run distribution.Span, ready []*link, now time.Time, starts, gives func(*link, int) bool) (distribution.Span, *link) {
 	var chosen *link
 	least := 0.0
 	for _, l := range ready {
-		if !gives(l, int(run.First)) {
+		if !starts(l, int(run.First)) {
 			continue
 		}
 		cost, ok := l.node.cost(int64(run.N)*chunk.BlockSize, l.holds(int(run.First)), now)
@@ -226,7 +226,7 @@ func (t *task) hedge(now time.Time, ready []*link) {
 		if rest.N == 0 || t.flights[rest.First] > 1 {
 			continue
 		}
-		run, l := t.best(rest, ready, now, (*link).holds)
+		run, l := t.best(rest, ready, now, (*link).holds, (*link).holds)
 		if l == nil || l == f.link {
 			continue
 		}

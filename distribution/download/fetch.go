@@ -250,9 +250,12 @@ func (t *task) took(f *fetch, b int, bytes int64) chunk.Sums {
 	t.news.got = add(t.news.got, b)
 	if f.link == nil && f.granted {
 		t.news.digest(t.id, b, t.sums[b])
-		t.news.touch(t.e.cfg.Batch)
 	}
-	t.news.touch(patientBatches * t.e.cfg.Batch)
+	if f.granted {
+		t.news.touch(t.e.cfg.Batch)
+	} else {
+		t.news.touch(patientBatches * t.e.cfg.Batch)
+	}
 	if f.link != nil && t.member && !t.orphan {
 		t.origin = false
 	}

@@ -20,7 +20,7 @@ type node struct {
 }
 
 const (
-	firstWindow = 2.0
+	firstWindow = 4.0
 	firstRest   = 250 * time.Millisecond
 	maxRest     = 15 * time.Second
 )
@@ -121,6 +121,24 @@ func (l *link) overdue(run distribution.Span) {
 		setSpans(l.coming, []distribution.Span{run}, false)
 	}
 }
+
+// ripe tells whether block b may be asked for: it is here, or among the next that
+// will be. Blocks come one after the other; to ask for the end of a chunk whose
+// beginning is still coming would only hold a place.
+func (l *link) ripe(b int) bool {
+	if !l.offers(b) || l.holds(b) {
+		return l.offers(b)
+	}
+	for before := b - 1; before >= b-ripeness; before-- {
+		if !l.coming.Has(before) {
+			return true
+		}
+	}
+	return false
+}
+
+// ripeness is how many coming blocks may lie before one that is asked for.
+const ripeness = 4
 
 // told takes a neighbour's whole state.
 func (l *link) told(m *distribution.Have, blocks int) {

@@ -15,14 +15,14 @@ func TestWindowWidensAndNarrows(t *testing.T) {
 	n := &node{window: firstWindow}
 	for range 100 {
 		n.begin()
-		n.succeeded(1<<20, time.Second, 4)
+		n.succeeded(1<<20, time.Second, 8)
 	}
-	if n.window != 4 {
-		t.Errorf("after successes the window is %v, want the limit 4", n.window)
+	if n.window != 8 {
+		t.Errorf("after successes the window is %v, want the limit 8", n.window)
 	}
 	n.begin()
 	n.suffered(0, now)
-	if n.window != 2 {
+	if n.window != 4 {
 		t.Errorf("after a failure the window is %v, want half", n.window)
 	}
 	if _, ok := n.cost(1, true, now); ok {

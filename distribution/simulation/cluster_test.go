@@ -121,3 +121,37 @@ func TestColdCrowdFetchesOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestColdCrowdOfFourLayers(t *testing.T) {
+	modes(t, func(t *testing.T, mode distribution.OriginMode) {
+		bubble(t, simulation.Config{Peers: 8, Mode: mode, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
+			const layers, size = 4, 16 * mib
+			var (
+				wg      sync.WaitGroup
+				mu      sync.Mutex
+				slowest time.Duration
+			)
+			for i := range layers {
+				d := c.Origin.Add(content(uint64(40+i), size))
+				wg.Go(func() {
+					o := pullAll(t, c, c.Peers, d, nil)
+					mu.Lock()
+					defer mu.Unlock()
+					slowest = max(slowest, o.last)
+					for _, err := range o.errs {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if got := c.Origin.Sent.Load(); got != layers*size {
+				t.Errorf("the origin sent %d bytes for objects of %d", got, layers*size)
+			}
+			bound := time.Duration(float64(layers*size) / lan * float64(time.Second))
+			t.Logf("slowest %s = %.2f × the bound", slowest, float64(slowest)/float64(bound))
+			if slowest > 3*bound {
+				t.Errorf("the slowest took %s, more than 3 × %s", slowest, bound)
+			}
+		})
+	})
+}
