@@ -198,6 +198,7 @@ func (c *Coordinator) round(now time.Time) {
 	}
 	for _, s := range c.swarms {
 		c.reclaim(s, now)
+		c.seekSeal(s, now)
 		c.sendDigests(s)
 		c.allot(s, now)
 	}

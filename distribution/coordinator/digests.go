@@ -79,7 +79,7 @@ func (c *Coordinator) onFailed(object chunk.Digest, err error, wrong bool) {
 	}
 	if s.leading && len(s.srcs) > 0 {
 		src, who, sums := s.srcs[len(s.srcs)-1], s.who, s.sums
-		c.spawn(func() { c.findLiars(src, who, sums, s.unit) })
+		c.spawn(func() { c.findLiars(src, who, sums) })
 	}
 	c.end(s)
 }
@@ -138,10 +138,10 @@ func (c *Coordinator) onDigests(m *member, msg *distribution.Digests) {
 	}
 	for i, sum := range msg.Sums {
 		b := int(msg.First) + i
-		if b >= len(s.sums) || s.who[b/s.unit] != m.ID || !s.sums[b].IsZero() {
+		if b >= len(s.sums) || !s.parts[m.ID].fetches[b/s.unit] || !s.sums[b].IsZero() {
 			continue
 		}
-		s.sums[b] = sum
+		s.sums[b], s.who[b] = sum, m.ID
 		s.fresh = join(s.fresh, b)
 	}
 	if end := int(msg.First) + len(msg.Sums); s.leading && end <= len(s.sums) {
@@ -185,7 +185,7 @@ func (c *Coordinator) lead(s *swarm, p *part) {
 
 // findLiars fetches from the origin what a swarm got wrong, and quarantines
 // those who gave digests of other bytes.
-func (c *Coordinator) findLiars(src distribution.Source, who []distribution.NodeID, said []chunk.Digest, unit int) {
+func (c *Coordinator) findLiars(src distribution.Source, who []distribution.NodeID, said []chunk.Digest) {
 	reader, err := c.engine.Open(c.ctx, src)
 	if err != nil {
 		return
@@ -198,8 +198,8 @@ func (c *Coordinator) findLiars(src distribution.Source, who []distribution.Node
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for b, sum := range sums {
-		if b < len(said) && !said[b].IsZero() && said[b] != sum && who[b/unit] != "" {
-			c.ban(who[b/unit], "it gave the digest of other bytes than the origin's")
+		if b < len(said) && !said[b].IsZero() && said[b] != sum && who[b] != "" {
+			c.ban(who[b], "it gave the digest of other bytes than the origin's")
 		}
 	}
 }

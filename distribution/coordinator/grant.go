@@ -92,7 +92,7 @@ func (c *Coordinator) grant(s *swarm, p *part, u int, spread bool, grants map[*p
 	p.m.pending++
 	p.m.taken++
 	if spread {
-		s.who[u] = p.m.ID
+		p.fetches[u] = true
 		p.m.origins++
 	}
 	if paced {
@@ -222,6 +222,14 @@ func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
 	}
 }
 
+// patience is how long a grant is waited for before somebody else may have it.
+func (s *swarm) patience(stall time.Duration) time.Duration {
+	if s.usual == 0 {
+		return stall
+	}
+	return max(stall/3, 3*s.usual)
+}
+
 // heldByAnother tells that the asker can have unit u from a member, and will
 // hear of it.
 func (s *swarm) heldByAnother(p *part, u int) bool {
@@ -237,7 +245,7 @@ func (s *swarm) heldByAnother(p *part, u int) bool {
 // than is usual in the swarm: the asker can have it from there soon.
 func (c *Coordinator) pending(s *swarm, u int, now time.Time) bool {
 	for _, p := range s.parts {
-		if o, ok := p.out[u]; ok && now.Sub(o.since) < max(c.cfg.Stall/3, 3*s.usual) {
+		if o, ok := p.out[u]; ok && now.Sub(o.since) < s.patience(c.cfg.Stall) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
@@ -50,8 +51,7 @@ func (c *Coordinator) introduce(s *swarm, p *part) {
 	}
 }
 
-// becameFull tells those that know a member that it has everything, and, in
-// mode spread, lets the supernode take the whole from it and seal.
+// becameFull tells those that know a member that it has everything.
 func (c *Coordinator) becameFull(s *swarm, p *part) {
 	msg := &distribution.Neighbours{Object: s.id, Full: []distribution.NodeID{p.m.ID}}
 	for _, q := range s.parts {
@@ -59,8 +59,34 @@ func (c *Coordinator) becameFull(s *swarm, p *part) {
 			q.m.tell(msg)
 		}
 	}
-	if c.spread(s) && s.size > chunk.Size {
-		c.lead(s, p)
+	if s.fullSince.IsZero() {
+		s.fullSince = time.Now()
+	}
+	c.seekSeal(s, time.Now())
+}
+
+// sealPatience is how long members may go on trading before the supernode takes
+// their object to seal it, and with it a part of their uplinks.
+const sealPatience = 5 * time.Second
+
+// seekSeal lets the supernode take, from a member that has everything, an object
+// that members fetched from the origin: when no other member is still at it, or
+// they take long.
+func (c *Coordinator) seekSeal(s *swarm, now time.Time) {
+	if s.fullSince.IsZero() || s.leading || s.size <= chunk.Size || !c.spread(s) {
+		return
+	}
+	var giver *part
+	for _, p := range s.parts {
+		switch {
+		case p.full:
+			giver = p
+		case p.wants && now.Sub(s.fullSince) < sealPatience:
+			return
+		}
+	}
+	if giver != nil {
+		c.lead(s, giver)
 	}
 }
 

@@ -23,16 +23,17 @@ type swarm struct {
 
 	present *chunk.Bitmap // blocks that the supernode has
 	sums    []chunk.Digest
-	who     []distribution.NodeID // of blocks digested by a member, by unit
+	who     []distribution.NodeID // whose word a block's digest is, if a member's
 	fresh   []distribution.Span   // digests not sent yet
 	list    *chunk.List
 	seal    chunk.Seal
 
-	unit  int     // blocks a grant
-	times []uint8 // how often each unit was granted, or is held by a member
-	next  int     // no unit before it is at zero times
-	began time.Time
-	usual time.Duration // that a unit takes from its grant to its arrival, smoothed
+	unit      int     // blocks a grant
+	times     []uint8 // how often each unit was granted, or is held by a member
+	next      int     // no unit before it is at zero times
+	began     time.Time
+	fullSince time.Time     // since when some member has everything
+	usual     time.Duration // that a unit takes from its grant to its arrival, smoothed
 }
 
 // outstanding is a grant that has not ended.
@@ -44,14 +45,15 @@ type outstanding struct {
 
 // part is a member's place in a swarm.
 type part struct {
-	m     *member
-	wants bool // false: it has everything and gives
-	full  bool
-	have  *chunk.Bitmap
-	out   map[int]outstanding // units granted and not there yet
-	moved time.Time           // last progress
-	knows map[distribution.NodeID]bool
-	open  bool // told that the supernode may be asked for anything
+	m       *member
+	wants   bool // false: it has everything and gives
+	full    bool
+	have    *chunk.Bitmap
+	out     map[int]outstanding // units granted and not there yet
+	moved   time.Time           // last progress
+	fetches map[int]bool        // units that it was ever granted to fetch from the origin
+	knows   map[distribution.NodeID]bool
+	open    bool // told that the supernode may be asked for anything
 }
 
 // prepare sizes the swarm's tables once the size is known.
@@ -62,7 +64,7 @@ func (s *swarm) prepare(size int64, unit int) {
 	s.sums = make([]chunk.Digest, n)
 	units := (n + unit - 1) / unit
 	s.times = make([]uint8, units)
-	s.who = make([]distribution.NodeID, units)
+	s.who = make([]distribution.NodeID, n)
 	for _, p := range s.parts {
 		p.sized(n)
 	}

@@ -28,7 +28,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 		c.swarms[w.Object] = s
 		for id := range c.holders[w.Object] {
 			if h := c.members[id]; h != nil && !c.banned[id] && len(s.parts) < distribution.MaxMembers {
-				s.parts[id] = &part{m: h, full: true, out: map[int]outstanding{}, knows: map[distribution.NodeID]bool{}}
+				s.parts[id] = &part{m: h, full: true, out: map[int]outstanding{}, fetches: map[int]bool{}, knows: map[distribution.NodeID]bool{}}
 			}
 		}
 	}
@@ -39,7 +39,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	if len(s.srcs) < maxSources {
 		s.srcs = append(s.srcs, src)
 	}
-	p := &part{m: m, wants: true, out: map[int]outstanding{}, knows: map[distribution.NodeID]bool{}, moved: time.Now()}
+	p := &part{m: m, wants: true, out: map[int]outstanding{}, fetches: map[int]bool{}, knows: map[distribution.NodeID]bool{}, moved: time.Now()}
 	if old := s.parts[m.ID]; old != nil {
 		c.part(s, old)
 		c.swarms[s.id] = s
@@ -314,6 +314,7 @@ func (c *Coordinator) part(s *swarm, p *part) {
 			q.m.tell(gone)
 		}
 	}
+	c.seekSeal(s, time.Now())
 	if !s.wanted() && !s.busy && !s.leading {
 		c.end(s)
 	}
