@@ -51,7 +51,7 @@ var Meanings = map[string]string{
 	"swarm.neighbours":      "How many others a node of a large swarm trades with.",
 	"swarm.stall":           "How long a grant may bring nothing before somebody else gets it.",
 	"swarm.round":           "How long digests and grants are gathered before they are sent.",
-	"swarm.origin_parallel": "Chunks of one object that may be granted from one origin at a time in origin mode spread.",
+	"swarm.origin_parallel": "Chunks that may be granted from origins at a time in mode spread, over all peers; each has at least one.",
 
 	"origin.mode": "supernode: it fetches once and seeds. spread: it grants each peer a different share to fetch from the origin.",
 
