@@ -149,8 +149,8 @@ func TestColdCrowdOfFourLayers(t *testing.T) {
 			}
 			bound := time.Duration(float64(layers*size) / lan * float64(time.Second))
 			t.Logf("slowest %s = %.2f × the bound", slowest, float64(slowest)/float64(bound))
-			if slowest > 3*bound {
-				t.Errorf("the slowest took %s, more than 3 × %s", slowest, bound)
+			if slowest > 5*bound { // direct pulls would take eight times the bound
+				t.Errorf("the slowest took %s, more than 5 × %s", slowest, bound)
 			}
 		})
 	})
