@@ -75,7 +75,6 @@ type Engine interface {
 
 // Deps are the coordinator's parts.
 type Deps struct {
-	Self   distribution.NodeID
 	Origin distribution.Origin // sizes, in mode spread
 	// Trusts verifies a seal that a holder recalls.
 	Trusts func(l *chunk.List, s chunk.Seal) bool
@@ -249,7 +248,7 @@ func (c *Coordinator) admit(ctx context.Context, conn distribution.Conn) (*membe
 			host = r.RemoteHost()
 		}
 	}
-	m := newMember(conn, distribution.Member{ID: conn.Remote(), Chunks: hostPort(host, hello.Chunks), Control: hostPort(host, hello.Control)}, hello.Agent)
+	m := newMember(conn, distribution.Member{ID: conn.Remote(), Chunks: hostPort(host, hello.Chunks), Control: hostPort(host, hello.Control)})
 	welcome := &distribution.Welcome{Version: distribution.ProtocolVersion, Agent: c.deps.Agent, Mode: c.cfg.Mode, Chunks: c.deps.Chunks}
 	if err := conn.Send(ctx, welcome); err != nil {
 		return nil, err

@@ -11,8 +11,7 @@ import (
 // blocking; a peer that lets too many pile up is cut off.
 type member struct {
 	distribution.Member
-	conn  distribution.Conn
-	agent string
+	conn distribution.Conn
 	// Units granted to it over all objects: those outstanding, those of them from
 	// origins, and all that it ever took. Guarded by the coordinator's mu.
 	pending, origins, taken int
@@ -26,8 +25,8 @@ type member struct {
 // maxOutbox bounds the messages that wait for one peer.
 const maxOutbox = 1 << 16
 
-func newMember(conn distribution.Conn, m distribution.Member, agent string) *member {
-	return &member{Member: m, conn: conn, agent: agent, ready: make(chan struct{}, 1)}
+func newMember(conn distribution.Conn, m distribution.Member) *member {
+	return &member{Member: m, conn: conn, ready: make(chan struct{}, 1)}
 }
 
 // tell queues a message.

@@ -28,10 +28,9 @@ type swarm struct {
 	list    *chunk.List
 	seal    chunk.Seal
 
-	unit      int     // blocks a grant
-	times     []uint8 // how often each unit was granted, or is held by a member
-	next      int     // no unit before it is at zero times
-	began     time.Time
+	unit      int           // blocks a grant
+	times     []uint8       // how often each unit was granted, or is held by a member
+	next      int           // no unit before it is at zero times
 	fullSince time.Time     // since when some member has everything
 	usual     time.Duration // that a unit takes from its grant to its arrival, smoothed
 }

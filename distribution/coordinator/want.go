@@ -24,7 +24,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	}
 	s := c.swarms[w.Object]
 	if s == nil {
-		s = &swarm{id: w.Object, size: -1, parts: map[distribution.NodeID]*part{}, began: time.Now()}
+		s = &swarm{id: w.Object, size: -1, parts: map[distribution.NodeID]*part{}}
 		c.swarms[w.Object] = s
 		for id := range c.holders[w.Object] {
 			if h := c.members[id]; h != nil && !c.banned[id] && len(s.parts) < distribution.MaxMembers {

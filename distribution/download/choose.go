@@ -230,7 +230,7 @@ func (t *task) hedge(now time.Time, ready []*link) {
 		if l == nil || l == f.link {
 			continue
 		}
-		t.launch(&fetch{run: run, link: l, hedge: true})
+		t.launch(&fetch{run: run, link: l})
 	}
 }
 
@@ -258,7 +258,7 @@ func (t *task) askForMore(now time.Time) {
 		if !ok {
 			break
 		}
-		if (len(t.fetches) == 0 || urgent(int(run.First))) && !t.offered(int(run.First)) {
+		if (len(t.fetches) == 0 || urgent(int(run.First))) && !t.offered(int(run.First), now) {
 			spans = append(spans, run)
 		}
 		b = run.End()
@@ -270,18 +270,12 @@ func (t *task) askForMore(now time.Time) {
 	}
 }
 
-func (t *task) offered(b int) bool {
+// offered tells whether a node that may be asked has block b. Callers hold mu.
+func (t *task) offered(b int, now time.Time) bool {
 	for _, l := range t.links {
-		if l.offers(b) && now(l) {
+		if l.offers(b) && l.node.rested(now) {
 			return true
 		}
 	}
 	return false
-}
-
-// now tells whether the link's node is not resting.
-func now(l *link) bool {
-	l.node.mu.Lock()
-	defer l.node.mu.Unlock()
-	return !l.node.quarantined && time.Now().After(l.node.rest)
 }

@@ -17,7 +17,6 @@ type fetch struct {
 	link    *link // nil: from the origin
 	from    distribution.Member
 	granted bool
-	hedge   bool // a second try beside a slow first one
 	started time.Time
 	last    time.Time // last block; guarded by the task's mu
 	blocks  int       // received; guarded by the task's mu

@@ -35,7 +35,7 @@ func (n *node) cost(bytes int64, held bool, now time.Time) (float64, bool) {
 	if !held {
 		window = max(1, window/2)
 	}
-	if n.quarantined || now.Before(n.rest) || float64(n.inflight) >= window {
+	if !n.mayAsk(now) || float64(n.inflight) >= window {
 		return 0, false
 	}
 	rate := n.rate
@@ -43,6 +43,15 @@ func (n *node) cost(bytes int64, held bool, now time.Time) (float64, bool) {
 		rate = 10 << 20
 	}
 	return float64(n.inflight+1) * float64(bytes) / rate, true
+}
+
+// mayAsk tells a node that is neither quarantined nor resting. Callers hold mu.
+func (n *node) mayAsk(now time.Time) bool { return !n.quarantined && !now.Before(n.rest) }
+
+func (n *node) rested(now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mayAsk(now)
 }
 
 func (n *node) begin() {

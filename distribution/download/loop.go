@@ -83,8 +83,7 @@ func (t *task) step(now time.Time) (again bool, wait time.Duration) {
 		toAll, toSupernode = t.news.take(t)
 	}
 	again = t.state == fetching
-	idle := t.state == fetching && t.reading == 0 && len(t.fetches) == 0 && now.Sub(t.idle) > t.e.cfg.Linger
-	if idle || t.reading == 0 && now.Sub(t.idle) > t.e.cfg.Linger {
+	if t.reading == 0 && now.Sub(t.idle) > t.e.cfg.Linger {
 		again = false
 		for f := range t.fetches {
 			f.cancel(errSuperseded)

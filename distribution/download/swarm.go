@@ -298,7 +298,6 @@ func (t *task) onDrop(m *distribution.Drop) {
 		return
 	}
 	t.log.Error("the supernode voided the object", "reason", m.Reason)
-	t.voided = true
 	t.e.group.Go(func() error {
 		t.fail(fmt.Errorf("%s: %w: %s", t.id, ErrWhole, m.Reason), true)
 		return nil

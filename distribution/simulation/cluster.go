@@ -115,7 +115,7 @@ func (c *Cluster) addSupernode() (*Host, error) {
 	origin := view{o: c.Origin, down: &h.down}
 	var err error
 	h.coordinator, err = coordinator.New(judge, coordinator.Deps{
-		Self: h.ID, Origin: origin, Chunks: 1, Agent: "simulated", Log: log, Metric: coordinator.NewMetrics(reg),
+		Origin: origin, Chunks: 1, Agent: "simulated", Log: log, Metric: coordinator.NewMetrics(reg),
 		Trusts: func(l *chunk.List, s chunk.Seal) bool {
 			return s.Verify(l, []ed25519.PublicKey{h.key.Public().(ed25519.PublicKey)}) == nil
 		},

@@ -79,7 +79,7 @@ func (p *parts) coordinator(cfg config.Supernode) (*coordinator.Coordinator, err
 	swarm.Mode = cfg.Origin.Mode
 	own := []ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}
 	return coordinator.New(swarm, coordinator.Deps{
-		Self: p.identity.ID(), Origin: p.origin,
+		Origin: p.origin,
 		Trusts: func(l *chunk.List, s chunk.Seal) bool { return s.Verify(l, own) == nil },
 		Chunks: port(p.chunks), Agent: "supernode/" + version.String(),
 		Log: p.log, Metric: coordinator.NewMetrics(p.metrics),
