@@ -83,6 +83,7 @@ type (
 		Authorization string       `cbor:"5,keyasint,omitempty"`
 		Size          int64        `cbor:"6,keyasint,omitempty"` // of Blocks; 0 if nothing is held
 		Blocks        []byte       `cbor:"7,keyasint,omitempty"` // have-map of blocks
+		Derived       bool         `cbor:"8,keyasint,omitempty"` // no origin has it
 	}
 	// Need asks for a grant of blocks that a reader or an idle link waits for
 	// and no neighbour offers.
@@ -144,8 +145,10 @@ type (
 	Opened struct {
 		Object chunk.Digest `cbor:"1,keyasint"`
 		Size   int64        `cbor:"2,keyasint"`
-		// Direct says to fetch all of it from the supernode, with no ceremony.
-		Direct bool `cbor:"3,keyasint,omitempty"`
+		// Direct says to fetch all of it from the supernode, with no ceremony, or
+		// from one of the holders.
+		Direct  bool     `cbor:"3,keyasint,omitempty"`
+		Holders []Member `cbor:"4,keyasint,omitempty"`
 	}
 	// Refused answers Want: the object cannot be had through the supernode.
 	Refused struct {
@@ -228,6 +231,21 @@ func validMap(p []byte, n int) error {
 	return bound(ok, "have-map of %d bytes for %d bits", len(p), n)
 }
 
+func validMembers(members []Member) error {
+	if len(members) > MaxMembers {
+		return bound(false, "%d members", len(members))
+	}
+	for _, n := range members {
+		if len(n.Chunks) > MaxText || len(n.Control) > MaxText {
+			return bound(false, "a member's address")
+		}
+		if err := validID(n.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func validID(id NodeID) error { return bound(id != "" && len(id) <= 128, "node id") }
 
 // Validate checks the bounds.
@@ -241,7 +259,7 @@ func (m *Announce) Validate() error {
 		return bound(false, "%d holdings", len(m.Holdings)+len(m.Gone))
 	}
 	for _, h := range m.Holdings {
-		if err := errors.Join(validSize(h.Size)); err != nil {
+		if err := validSize(h.Size); err != nil {
 			return err
 		}
 		if err := validMap(h.Chunks, chunk.Count(h.Size)); err != nil {
@@ -297,7 +315,9 @@ func (m *Welcome) Validate() error {
 }
 
 // Validate checks the bounds.
-func (m *Opened) Validate() error { return validSize(m.Size) }
+func (m *Opened) Validate() error {
+	return errors.Join(validSize(m.Size), validMembers(m.Holders))
+}
 
 // Validate checks the bounds.
 func (m *Refused) Validate() error {
@@ -306,16 +326,11 @@ func (m *Refused) Validate() error {
 
 // Validate checks the bounds.
 func (m *Neighbours) Validate() error {
-	if len(m.Add) > MaxMembers || len(m.Gone) > MaxMembers || len(m.Full) > MaxMembers {
-		return bound(false, "%d neighbours", len(m.Add)+len(m.Gone))
+	if len(m.Gone) > MaxMembers || len(m.Full) > MaxMembers {
+		return bound(false, "%d neighbours", len(m.Gone)+len(m.Full))
 	}
-	for _, n := range m.Add {
-		if len(n.Chunks) > MaxText || len(n.Control) > MaxText {
-			return bound(false, "neighbour address")
-		}
-		if err := validID(n.ID); err != nil {
-			return err
-		}
+	if err := validMembers(m.Add); err != nil {
+		return err
 	}
 	for _, id := range slices.Concat(m.Gone, m.Full) {
 		if err := validID(id); err != nil {

@@ -21,6 +21,9 @@ type Source struct {
 	Digest     chunk.Digest
 	// Manifest says that the object lies under /manifests/, not /blobs/.
 	Manifest bool
+	// Derived says that no origin has the object: a supernode made it from the
+	// repository's layers. It comes from nodes, or not at all.
+	Derived bool
 	// Size in bytes, where it is known already; 0 where not. Open then asks the
 	// origin for nothing, and what is read later must fit it. So a node that
 	// needs only some later part does not set the first one moving.

@@ -27,6 +27,7 @@ func makers() map[byte]func() distribution.Message {
 		3:  func() distribution.Message { return new(distribution.Want) },
 		4:  func() distribution.Message { return new(distribution.Need) },
 		5:  func() distribution.Message { return new(distribution.Report) },
+		6:  func() distribution.Message { return new(distribution.Derive) },
 		16: func() distribution.Message { return new(distribution.Have) },
 		17: func() distribution.Message { return new(distribution.Progress) },
 		18: func() distribution.Message { return new(distribution.Digests) },
@@ -39,6 +40,9 @@ func makers() map[byte]func() distribution.Message {
 		37: func() distribution.Message { return new(distribution.Sealed) },
 		38: func() distribution.Message { return new(distribution.Drop) },
 		39: func() distribution.Message { return new(distribution.Quarantine) },
+		40: func() distribution.Message { return new(distribution.Recall) },
+		41: func() distribution.Message { return new(distribution.Deriving) },
+		42: func() distribution.Message { return new(distribution.Derived) },
 	}
 }
 

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -30,7 +33,7 @@ func samples() []distribution.Message {
 			Gone:     []chunk.Digest{sum(3)},
 		},
 		&distribution.Want{Object: sum(4), Registry: "docker.io", Repository: "library/debian", Manifest: true,
-			Authorization: "Bearer secret", Size: 1 << 20, Blocks: []byte{3}},
+			Authorization: "Bearer secret", Size: 1 << 20, Blocks: []byte{3}, Derived: true},
 		&distribution.Need{Object: sum(5), Spans: spans},
 		&distribution.Report{Object: sum(6), Node: "node", Block: 7},
 		&distribution.Have{Object: sum(7), Size: 1 << 20, Blocks: []byte{1}, Coming: spans, All: true},
@@ -38,7 +41,7 @@ func samples() []distribution.Message {
 		&distribution.Digests{Object: sum(9), First: 16, Sums: []chunk.Digest{sum(10), sum(11)}},
 		&distribution.Leave{Object: sum(12), Keeps: true},
 		&distribution.Welcome{Version: 1, Agent: "supernode", Mode: distribution.ModeSpread, Chunks: 7402},
-		&distribution.Opened{Object: sum(13), Size: 5, Direct: true},
+		&distribution.Opened{Object: sum(13), Size: 5, Direct: true, Holders: []distribution.Member{{ID: "a", Chunks: "h:1"}}},
 		&distribution.Refused{Object: sum(14), Status: 401, Message: "no"},
 		&distribution.Neighbours{Object: sum(15), Add: []distribution.Member{{ID: "a", Chunks: "h:1", Control: "h:2"}},
 			Gone: []distribution.NodeID{"b"}},
@@ -46,6 +49,41 @@ func samples() []distribution.Message {
 		&distribution.Sealed{Object: sum(17), List: []byte("list"), Key: make([]byte, 32), Signature: make([]byte, 64)},
 		&distribution.Drop{Object: sum(18), Reason: "wrong digest"},
 		&distribution.Quarantine{Node: "c", Reason: "lied"},
+		&distribution.Recall{Object: sum(19)},
+		&distribution.Derive{ID: 1, Registry: "quay.io", Repository: "org/name", Authorization: "Basic secret",
+			Layers: []distribution.Layer{{Blob: sum(20), Size: 8, DiffID: sum(21)}}},
+		&distribution.Deriving{ID: 1, Done: 3, Total: 8},
+		&distribution.Derived{ID: 1, Binding: []byte("binding"), Status: 404, Message: "no"},
+	}
+}
+
+// Every type of package distribution that is a message can be sent: what has a
+// Validate method there, and no other, is one.
+func TestEveryMessageHasANumber(t *testing.T) {
+	sources, err := filepath.Glob("../*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("the sources of package distribution: %d, %v", len(sources), err)
+	}
+	method := regexp.MustCompile(`(?m)^func \(m \*(\w+)\) Validate\(\) error`)
+	declared := map[string]bool{}
+	for _, source := range sources {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range method.FindAllStringSubmatch(string(text), -1) {
+			declared[m[1]] = true
+		}
+	}
+	for _, fresh := range makers() {
+		name := reflect.TypeOf(fresh()).Elem().Name()
+		if !declared[name] {
+			t.Errorf("%s has a number but is no message", name)
+		}
+		delete(declared, name)
+	}
+	for name := range declared {
+		t.Errorf("%s is a message without a number: it cannot be sent", name)
 	}
 }
 
