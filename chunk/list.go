@@ -9,17 +9,23 @@ import (
 // Kind says what one swarm trades under a list.
 type Kind uint8
 
-// The kinds of a list. (Layer contents and trees join them with the lazy file
-// system.)
+// The kinds of a list. Whatever its kind, an object is named by the SHA-256 of
+// its plain bytes.
 const (
-	// KindBlob is a registry's blob: its exact bytes, named by its own SHA-256.
+	// KindBlob is a registry's blob: its exact bytes.
 	KindBlob Kind = 1
+	// KindFile is the plain bytes of one large file of a layer.
+	KindFile Kind = 2
+	// KindPack is small files of a layer, side by side.
+	KindPack Kind = 3
+	// KindTree is an image's tree of metadata, an EROFS image.
+	KindTree Kind = 4
 )
 
 // List is the ordered chunk digests of one object: what a swarm trades.
 type List struct {
 	Kind   Kind
-	Object Digest   // the name: for a blob the SHA-256 of its bytes
+	Object Digest   // the name: the SHA-256 of its bytes
 	Size   int64    // in bytes
 	Chunks []Digest // Count(Size) of them
 }
@@ -44,7 +50,7 @@ const (
 // Validate tells whether the parts fit each other.
 func (l *List) Validate() error {
 	switch {
-	case l.Kind != KindBlob:
+	case l.Kind < KindBlob || l.Kind > KindTree:
 		return fmt.Errorf("%w: kind %d", ErrList, l.Kind)
 	case l.Size < 0 || l.Size > MaxObject:
 		return fmt.Errorf("%w: size %d", ErrList, l.Size)

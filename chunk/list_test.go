@@ -24,8 +24,9 @@ func testKey(seed byte) ed25519.PrivateKey {
 }
 
 func TestListRoundTrip(t *testing.T) {
-	for _, size := range []int64{0, 1, chunk.Size, chunk.Size + 1, chunk.MaxObject} {
+	for n, size := range []int64{0, 1, chunk.Size, chunk.Size + 1, chunk.MaxObject} {
 		want := testList(size)
+		want.Kind = []chunk.Kind{chunk.KindBlob, chunk.KindFile, chunk.KindPack, chunk.KindTree}[n%4]
 		b, err := want.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +70,7 @@ func TestListRefused(t *testing.T) {
 	if err := l.Describes(chunk.Digest{}, l.Size); !errors.Is(err, chunk.ErrList) {
 		t.Errorf("a list describes another object: %v", err)
 	}
-	for _, l := range []*chunk.List{{}, {Kind: 2}, {Kind: 1, Size: -1}, {Kind: 1, Size: chunk.MaxObject + 1}, {Kind: 1, Size: 1}} {
+	for _, l := range []*chunk.List{{}, {Kind: 5}, {Kind: 1, Size: -1}, {Kind: 1, Size: chunk.MaxObject + 1}, {Kind: 1, Size: 1}} {
 		if _, err := l.MarshalBinary(); !errors.Is(err, chunk.ErrList) {
 			t.Errorf("list %+v: error %v", l, err)
 		}

@@ -12,7 +12,7 @@ var (
 	ErrNotFound = errors.New("object is not in the store")
 	// ErrSize: the store has the object with another size.
 	ErrSize = errors.New("object has another size")
-	// ErrInUse: the object is open and cannot be removed.
+	// ErrInUse: the object is open or pinned and cannot be removed.
 	ErrInUse = errors.New("object is in use")
 	// ErrFull: quota, free-space floor or the disk leave no room, and nothing
 	// that is not in use can be evicted.
@@ -20,6 +20,9 @@ var (
 	// ErrPresent: a write into a chunk that is present already. The bytes are
 	// there; a source that lost a race can ignore it.
 	ErrPresent = errors.New("chunk is already present")
+	// ErrPin: a pin has a name or a size that none can have, or there are too
+	// many.
+	ErrPin = errors.New("pin refused")
 	// ErrClosed: the store or the handle was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -39,8 +42,21 @@ type Store interface {
 	// an unsealed, unused one is replaced. ErrSize also for a size that no
 	// object can have (negative or over MaxObject).
 	Create(d Digest, size int64) (Object, error)
-	// Remove deletes an object: ErrInUse while handles are open.
+	// Ingest begins an object of exactly size bytes whose name is not known
+	// before they were all seen. ErrSize for a size that no object can have.
+	Ingest(size int64) (Ingest, error)
+	// Remove deletes an object: ErrInUse while handles are open or a pin names
+	// it.
 	Remove(d Digest) error
+	// Pin keeps objects from eviction and removal under a name, across restarts,
+	// until Unpin. It takes the place of what the name pinned before. The objects
+	// need not be here yet. It is durable when it returns. ErrPin if [CheckPin]
+	// refuses it, or if there are MaxPins others.
+	Pin(name string, objects []Digest) error
+	// Unpin forgets a pin; nil for a name that has none.
+	Unpin(name string) error
+	// Pins is a copy of all pins.
+	Pins() map[string][]Digest
 	// Objects lists what is there, in no order.
 	Objects() []Info
 	// Usage tells the store's own bytes; it costs no disk reads.
@@ -65,6 +81,8 @@ type Object interface {
 	// WriteAt and hashed to them. Putting a present chunk again does nothing.
 	// It is an error if a block of the chunk was never written, and ErrCorrupt
 	// if the object is sealed and its list has another digest for the chunk.
+	// Blocks whose digest is that of zeros ([Sums.Zeros]) need not be written;
+	// they read as zeros and take no room.
 	Put(i int, sums Sums) error
 	// Have is a copy of the map of present chunks.
 	Have() *Bitmap
@@ -92,6 +110,23 @@ type Object interface {
 	Close() error
 }
 
+// Ingest is an object that is being written, in order, by one goroutine. It
+// becomes an object of the store only at Commit, and exactly one of Commit and
+// Abort is to end it.
+type Ingest interface {
+	// Write takes the next bytes. ErrSize, and nothing taken, if they are more
+	// than were promised; ErrFull when there is no room. After any other error
+	// than ErrSize the ingest can only be aborted.
+	Write(p []byte) (int, error)
+	// Commit names the object and gives a handle to it: whole and unsealed, or
+	// the store's own if it was there already; what that lacked, or had wrong,
+	// comes from the ingest. ErrSize if bytes are missing. An ingest whose Commit
+	// failed is forgotten.
+	Commit() (Object, error)
+	// Abort forgets it and gives its room back; nothing after Commit.
+	Abort() error
+}
+
 // Info is what a store's listing says of one object.
 type Info struct {
 	Digest  Digest
@@ -108,7 +143,7 @@ func (i Info) Complete() bool { return i.Present == Count(i.Size) }
 // Usage is how full a store is, in bytes. Only the store's own are counted.
 type Usage struct {
 	Objects int
-	Bytes   int64 // lengths of all present chunks, and what is written of others
+	Bytes   int64 // lengths of all blocks but those of zeros: of present chunks, and written of others
 	Quota   int64 // 0 is none
 	Free    int64 // of the file system; -1 if unknown
 	Evicted int64 // bytes evicted since start

@@ -27,13 +27,18 @@ type Store struct {
 	bytes   int64
 	evicted int64
 	clock   int64 // counts opens: an order that no coarse clock can blur
+	pins    map[string][]chunk.Digest
+	pinned  map[chunk.Digest]int // by how many pins
 }
 
 var _ chunk.Store = (*Store)(nil)
 
 // New makes an empty store that holds at most quota bytes; zero is no limit.
 func New(quota int64) *Store {
-	return &Store{quota: quota, objects: make(map[chunk.Digest]*object)}
+	return &Store{
+		quota: quota, objects: make(map[chunk.Digest]*object),
+		pins: make(map[string][]chunk.Digest), pinned: make(map[chunk.Digest]int),
+	}
 }
 
 // Open implements chunk.Store.
@@ -93,7 +98,7 @@ func (s *Store) Remove(d chunk.Digest) error {
 		return chunk.ErrClosed
 	case !ok:
 		return fmt.Errorf("remove %s: %w", d, chunk.ErrNotFound)
-	case o.handles > 0:
+	case o.handles > 0 || s.pinned[d] > 0:
 		return fmt.Errorf("remove %s: %w", d, chunk.ErrInUse)
 	}
 	s.forget(o)
@@ -102,10 +107,15 @@ func (s *Store) Remove(d chunk.Digest) error {
 
 // forget takes o out, with all its bytes. The lock is held.
 func (s *Store) forget(o *object) {
+	s.free(o)
+	delete(s.objects, o.digest)
+}
+
+// free gives o's bytes back. The lock is held.
+func (s *Store) free(o *object) {
 	for i := range o.chunks {
 		s.bytes -= o.charged(i)
 	}
-	delete(s.objects, o.digest)
 }
 
 // Objects implements chunk.Store.
@@ -148,7 +158,7 @@ func (s *Store) reserve(n int64) error {
 func (s *Store) oldestUnused() *object {
 	var oldest *object
 	for _, o := range s.objects {
-		if o.handles == 0 && (oldest == nil || o.order < oldest.order) {
+		if o.handles == 0 && s.pinned[o.digest] == 0 && (oldest == nil || o.order < oldest.order) {
 			oldest = o
 		}
 	}
@@ -162,6 +172,6 @@ func (s *Store) Close() error {
 	if s.closed {
 		return chunk.ErrClosed
 	}
-	s.closed, s.objects, s.bytes = true, nil, 0
+	s.closed, s.objects, s.pins, s.bytes = true, nil, nil, 0
 	return nil
 }

@@ -31,6 +31,7 @@ type object struct {
 type part struct {
 	data    []byte     // nil until the first write
 	written uint16     // blocks that were touched, a bit each
+	zeros   uint16     // of a present chunk: blocks that are zeros, and not charged
 	sums    chunk.Sums // of a present chunk
 }
 
@@ -40,7 +41,7 @@ func newObject(s *Store, d chunk.Digest, size int64) *object {
 }
 
 // charged is what chunk i counts for in the store's bytes.
-func (o *object) charged(i int) int64 { return o.lengthOf(i, o.chunks[i].written) }
+func (o *object) charged(i int) int64 { return o.lengthOf(i, o.chunks[i].written&^o.chunks[i].zeros) }
 
 // lengthOf is the length of the blocks in mask of chunk i.
 func (o *object) lengthOf(i int, mask uint16) (n int64) {
@@ -48,6 +49,27 @@ func (o *object) lengthOf(i int, mask uint16) (n int64) {
 		n += chunk.BlockLength(o.size, i*chunk.BlocksPerChunk+bits.TrailingZeros16(mask))
 	}
 	return n
+}
+
+// record notes chunk i as present. Its blocks of zeros are zeros whatever was
+// written to them, and its bytes are kept only if there are others.
+func (o *object) record(i int, sums chunk.Sums, zeros uint16) {
+	part := &o.chunks[i]
+	part.sums, part.zeros = sums, zeros
+	o.present.Set(i)
+	if part.data == nil {
+		return
+	}
+	if o.lengthOf(i, zeros) == int64(len(part.data)) {
+		part.data = nil
+		return
+	}
+	for b := range sums {
+		if zeros>>b&1 != 0 {
+			at := b * chunk.BlockSize
+			clear(part.data[at:min(at+chunk.BlockSize, len(part.data))])
+		}
+	}
 }
 
 // clear forgets chunk i and gives its bytes back.
@@ -134,16 +156,17 @@ func (h *handle) Put(i int, sums chunk.Sums) error {
 		return nil
 	}
 	length := chunk.Length(h.size, i)
+	zeros := sums.Zeros(length)
 	switch {
 	case len(sums) != chunk.BlockCount(length):
 		return fmt.Errorf("put chunk %d: %w: %d block digests for %d bytes", i, chunk.ErrCorrupt, len(sums), length)
-	case h.charged(i) != length:
+	case h.lengthOf(i, h.chunks[i].written|zeros) != length:
 		return fmt.Errorf("put chunk %d: only %d of its %d bytes were written", i, h.charged(i), length)
 	case h.list != nil && sums.Digest() != h.list.Chunks[i]:
 		return fmt.Errorf("put chunk %d: %w: the sealed list has another digest", i, chunk.ErrCorrupt)
 	}
-	h.chunks[i].sums = slices.Clone(sums)
-	h.present.Set(i)
+	h.store.bytes -= h.lengthOf(i, h.chunks[i].written&zeros)
+	h.record(i, slices.Clone(sums), zeros)
 	return nil
 }
 
