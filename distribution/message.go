@@ -145,10 +145,8 @@ type (
 	Opened struct {
 		Object chunk.Digest `cbor:"1,keyasint"`
 		Size   int64        `cbor:"2,keyasint"`
-		// Direct says to fetch all of it from the supernode, with no ceremony, or
-		// from one of the holders.
-		Direct  bool     `cbor:"3,keyasint,omitempty"`
-		Holders []Member `cbor:"4,keyasint,omitempty"`
+		// Direct says to fetch all of it from the supernode, with no ceremony.
+		Direct bool `cbor:"3,keyasint,omitempty"`
 	}
 	// Refused answers Want: the object cannot be had through the supernode.
 	Refused struct {
@@ -315,9 +313,7 @@ func (m *Welcome) Validate() error {
 }
 
 // Validate checks the bounds.
-func (m *Opened) Validate() error {
-	return errors.Join(validSize(m.Size), validMembers(m.Holders))
-}
+func (m *Opened) Validate() error { return validSize(m.Size) }
 
 // Validate checks the bounds.
 func (m *Refused) Validate() error {

@@ -78,6 +78,9 @@ type Deps struct {
 	Origin distribution.Origin // sizes, in mode spread
 	// Trusts verifies a seal that a holder recalls.
 	Trusts func(l *chunk.List, s chunk.Seal) bool
+	// Derive makes an image's tree and gives the signed statement which it is; nil
+	// where remote images are not served.
+	Derive Deriver
 	// Chunks is the port of the supernode's exchange.
 	Chunks uint16
 	Agent  string
@@ -314,6 +317,8 @@ func (c *Coordinator) handle(m *member, msg distribution.Message) error {
 		c.onReport(m, msg)
 	case *distribution.Sealed:
 		c.onRecalled(m, msg)
+	case *distribution.Derive:
+		c.onDerive(m, msg)
 	default:
 		return fmt.Errorf("%w: %T from a peer", distribution.ErrMessage, msg)
 	}

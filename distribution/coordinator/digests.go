@@ -45,7 +45,7 @@ func (c *Coordinator) onSealed(l *chunk.List, seal chunk.Seal) {
 	}
 	s.present.SetAll()
 	s.fetched = true
-	if s.size > chunk.Size {
+	if !s.direct() {
 		c.sendDigests(s)
 		msg := sealed(s)
 		for _, p := range s.parts {

@@ -3,14 +3,13 @@ package coordinator
 import (
 	"time"
 
-	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
 )
 
 // allot grants what may be granted now: each unit once before any twice, to the
 // member with the least on its hands.
 func (c *Coordinator) allot(s *swarm, now time.Time) {
-	if !s.opened || s.size <= chunk.Size {
+	if !s.opened || s.derived || s.direct() {
 		return
 	}
 	spread := c.spread(s)
@@ -130,10 +129,15 @@ func (c *Coordinator) open(s *swarm) {
 	}
 	for _, p := range s.parts {
 		if p.wants && !p.open {
-			p.open = true
-			p.m.tell(&distribution.Grant{Object: s.id, Open: true})
+			c.openTo(s, p)
 		}
 	}
+}
+
+// openTo tells a member that the supernode may be asked for any block.
+func (c *Coordinator) openTo(s *swarm, p *part) {
+	p.open = true
+	p.m.tell(&distribution.Grant{Object: s.id, Open: true})
 }
 
 func (c *Coordinator) anyFull(s *swarm) bool {

@@ -15,6 +15,8 @@ type member struct {
 	// Units granted to it over all objects: those outstanding, those of them from
 	// origins, and all that it ever took. Guarded by the coordinator's mu.
 	pending, origins, taken int
+	// Images that are being derived for it. Guarded by the coordinator's mu.
+	deriving int
 
 	mu     sync.Mutex
 	out    []distribution.Message

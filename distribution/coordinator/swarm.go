@@ -20,6 +20,7 @@ type swarm struct {
 	reader  distribution.Reader // keeps the engine's task alive; nil if none
 	fetched bool                // the supernode has it or fetches it
 	leading bool                // the supernode takes it from members, to seal it
+	derived bool                // no origin has it; members take what they need when they need it
 
 	present *chunk.Bitmap // blocks that the supernode has
 	sums    []chunk.Digest
@@ -101,6 +102,15 @@ func (s *swarm) advance() {
 func (s *swarm) spent() bool {
 	s.advance()
 	return s.next >= len(s.times)
+}
+
+// direct tells an object that is taken from the supernode in one piece. Parts of
+// layers are read at random, so they are traded by block unless they are one.
+func (s *swarm) direct() bool {
+	if s.derived {
+		return s.size <= chunk.BlockSize
+	}
+	return s.size <= chunk.Size
 }
 
 func (s *swarm) wanted() bool {

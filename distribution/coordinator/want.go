@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
@@ -34,8 +35,9 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	}
 	src := distribution.Source{
 		Registry: w.Registry, Repository: w.Repository, Digest: w.Object,
-		Manifest: w.Manifest, Authorization: w.Authorization,
+		Manifest: w.Manifest, Derived: w.Derived, Authorization: w.Authorization,
 	}
+	s.derived = w.Derived
 	if len(s.srcs) < maxSources {
 		s.srcs = append(s.srcs, src)
 	}
@@ -66,18 +68,21 @@ func (c *Coordinator) tellOpened(s *swarm, p *part) {
 	}
 	p.sized(chunk.BlockCount(s.size))
 	c.metric.Wants.WithLabelValues("opened").Inc()
-	p.m.tell(&distribution.Opened{Object: s.id, Size: s.size, Direct: s.size <= chunk.Size})
+	p.m.tell(&distribution.Opened{Object: s.id, Size: s.size, Direct: s.direct()})
 }
 
 // welcome tells a member of an open swarm all that it must know.
 func (c *Coordinator) welcome(s *swarm, p *part) {
-	if s.size <= chunk.Size {
+	if s.direct() {
 		return
 	}
 	s.count(p)
 	c.introduce(s, p)
 	if s.list != nil {
 		p.m.tell(sealed(s))
+		if s.derived && s.fetched {
+			c.openTo(s, p)
+		}
 		return
 	}
 	all := []distribution.Span{{N: uint32(len(s.sums))}}
@@ -136,6 +141,9 @@ func (c *Coordinator) openBest(ctx context.Context, s *swarm, src distribution.S
 	if _, ok := c.engine.Holds(s.id); !ok {
 		if size, ok := c.recallSeal(ctx, s); ok {
 			return size, nil
+		}
+		if src.Derived {
+			return 0, &distribution.OriginError{Status: http.StatusNotFound, Message: "neither the supernode nor a peer has it now"}
 		}
 		if c.cfg.Mode == distribution.ModeSpread {
 			size, err := c.deps.Origin.Stat(ctx, src)
@@ -279,7 +287,7 @@ func (c *Coordinator) onLeave(m *member, msg *distribution.Leave) {
 		return
 	}
 	p := s.parts[m.ID]
-	if msg.Keeps && s.opened && s.size > chunk.Size {
+	if msg.Keeps && s.opened && !s.direct() {
 		p.wants, p.full = false, true
 		p.sized(len(s.sums))
 		p.have.SetAll()

@@ -87,8 +87,8 @@ func (t *task) fromNeighbours(now time.Time) {
 			flying++
 		}
 	}
-	ready := t.ready(now)
-	if flying >= t.e.cfg.Inflight || len(ready) == 0 {
+	ready, limit := t.ready(now), t.e.limit(t, now)
+	if flying >= limit || len(ready) == 0 {
 		return
 	}
 	for _, c := range t.candidates() {
@@ -97,7 +97,7 @@ func (t *task) fromNeighbours(now time.Time) {
 			continue
 		}
 		t.launch(&fetch{run: run, link: l})
-		if flying++; flying >= t.e.cfg.Inflight {
+		if flying++; flying >= limit {
 			return
 		}
 	}
@@ -130,6 +130,10 @@ func (t *task) candidates() []candidate {
 			continue
 		}
 		c := candidate{run: run, urgent: urgent(int(run.First)), tie: rand.Uint32()}
+		if !c.urgent && !t.everything {
+			b = run.End()
+			continue
+		}
 		for _, l := range t.links {
 			if l.offers(int(run.First)) {
 				c.rarity++
@@ -163,18 +167,22 @@ func (t *task) provable(b int) bool {
 	return !t.orphan || t.list != nil || !t.sums[b].IsZero()
 }
 
-// urgent tells blocks within the read-ahead of a reader that waits.
+// urgent tells blocks that a reader waits for, or will soon: within the
+// read-ahead of one that reads on, or those that one asked for.
 func (t *task) urgent() func(b int) bool {
 	ahead := int(t.e.cfg.ReadAhead / chunk.BlockSize)
-	var at []int
+	var waits []distribution.Span
 	for r := range t.readers {
-		if r.waiting {
-			at = append(at, r.block)
+		switch {
+		case r.waiting && r.end > 0:
+			waits = append(waits, distribution.Span{First: uint32(r.block), N: uint32(r.end - r.block)})
+		case r.waiting:
+			waits = append(waits, distribution.Span{First: uint32(r.block), N: uint32(ahead)})
 		}
 	}
 	return func(b int) bool {
-		for _, r := range at {
-			if b >= r && b < r+ahead {
+		for _, w := range waits {
+			if b >= int(w.First) && b < w.End() {
 				return true
 			}
 		}

@@ -35,6 +35,11 @@ type Engine struct {
 	tried    bool     // the first attempt to reach a supernode has ended
 	sessions chan struct{}
 	stories  []Explanation // of tasks that ended, newest last
+	deriving map[uint64]*deriving
+	// lastDerive numbers them.
+	lastDerive uint64
+
+	demand demand
 
 	// around is taken after a task's mu.
 	around     sync.Mutex
@@ -66,6 +71,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		tasks:      map[chunk.Digest]*task{},
 		nodes:      map[distribution.NodeID]*node{},
 		sessions:   make(chan struct{}),
+		deriving:   map[uint64]*deriving{},
 		neighbours: map[distribution.NodeID]*neighbour{},
 		early:      map[acquaintance]*link{},
 	}
@@ -158,7 +164,7 @@ func (e *Engine) Lead(ctx context.Context, src distribution.Source, size int64) 
 }
 
 func (e *Engine) open(ctx context.Context, src distribution.Source, led int64) (distribution.Reader, error) {
-	t, err := e.take(src, led)
+	t, err := e.take(src, led, true)
 	if err != nil {
 		return nil, err
 	}
@@ -181,8 +187,9 @@ func (t *task) readable() bool {
 	return t.obj != nil && (t.state == done || t.looping && (t.sure || t.list != nil))
 }
 
-// take finds or makes the task, with one more reader on it, and its loop.
-func (e *Engine) take(src distribution.Source, led int64) (*task, error) {
+// take finds or makes the task, with one more reader on it, who wants the whole
+// or parts, and its loop.
+func (e *Engine) take(src distribution.Source, led int64, whole bool) (*task, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ctx.Err() != nil {
@@ -197,6 +204,7 @@ func (e *Engine) take(src distribution.Source, led int64) (*task, error) {
 	defer t.mu.Unlock()
 	t.refs++
 	t.reading++
+	t.everything = t.everything || whole
 	t.addSource(src)
 	if led >= 0 && t.size < 0 {
 		t.led, t.sure = true, true

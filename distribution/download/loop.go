@@ -89,7 +89,7 @@ func (t *task) step(now time.Time) (again bool, wait time.Duration) {
 			f.cancel(errSuperseded)
 		}
 	}
-	wait = tick
+	wait = t.pause()
 	if !t.news.due.IsZero() {
 		wait = min(wait, max(t.news.due.Sub(now), time.Millisecond))
 	}
@@ -151,7 +151,7 @@ func (t *task) watch(now time.Time) {
 		t.watchSeal(now)
 		return
 	}
-	if t.origin || !t.member && !t.led {
+	if t.origin || t.derived || !t.member && !t.led {
 		return
 	}
 	patience, why := t.e.cfg.LastResort, "no progress in the swarm"
@@ -215,7 +215,7 @@ func (t *task) fallback(why string) {
 // prepare finds out the object's size and who fetches it.
 func (t *task) prepare(ctx context.Context) error {
 	t.mu.Lock()
-	attached, known := t.obj != nil, t.joined || t.origin || t.led
+	attached, known, derived := t.obj != nil, t.joined || t.origin || t.led, t.derived
 	t.mu.Unlock()
 	if !attached {
 		if err := t.fromStore(); err != nil {
@@ -226,7 +226,11 @@ func (t *task) prepare(ctx context.Context) error {
 		return nil
 	}
 	if !known {
-		if err := t.e.join(ctx, t); err != nil {
+		join := t.e.join
+		if derived {
+			join = t.e.joinDerived
+		}
+		if err := join(ctx, t); err != nil {
 			return err
 		}
 	}
@@ -235,6 +239,9 @@ func (t *task) prepare(ctx context.Context) error {
 	t.mu.Unlock()
 	if t.leads() {
 		return nil
+	}
+	if alone && derived {
+		return fmt.Errorf("%s: %w", t.id, ErrAbsent)
 	}
 	if alone {
 		if err := t.becomeAuthority(ctx, unknown); err != nil {

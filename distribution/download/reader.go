@@ -19,7 +19,11 @@ type reader struct {
 	size    int64
 	waiting bool // blocked on block
 	block   int
-	closed  bool
+	// end is the block after the last of a reader that wants no more than a part;
+	// 0 for one that reads on.
+	end        int
+	background bool // gives way to all that are not
+	closed     bool
 }
 
 func (r *reader) Size() int64 { return r.size }
@@ -152,6 +156,10 @@ func (r *reader) until(ctx context.Context, b int) error {
 	}
 	r.waiting = true
 	t.mu.Unlock()
+	if !r.background {
+		t.e.demand.begin()
+		defer t.e.demand.end()
+	}
 	t.poke()
 	err := t.await(ctx, func() bool { return t.here(b) })
 	t.mu.Lock()

@@ -95,6 +95,7 @@ func (e *Engine) converse(ctx context.Context, s *session) error {
 	for _, t := range e.all() {
 		t.rejoin(s)
 	}
+	e.deriveAgain(s)
 	defer e.parted(s)
 	for {
 		m, err := s.conn.Receive(ctx)
@@ -135,7 +136,7 @@ func (e *Engine) announce(ctx context.Context, s *session) error {
 		return s.conn.Send(ctx, m)
 	}
 	for _, info := range e.deps.Store.Objects() {
-		if !info.Complete() || !info.Sealed || info.Size <= chunk.Size {
+		if !info.Complete() || !info.Sealed || info.Size <= chunk.BlockSize {
 			continue
 		}
 		batch = append(batch, distribution.Holding{Object: info.Digest, Size: info.Size})

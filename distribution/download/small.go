@@ -28,8 +28,14 @@ func (t *task) fetchSmall(ctx context.Context) error {
 		}
 		t.mu.Lock()
 		t.story.note("from the supernode: " + err.Error())
-		t.fallback("the supernode did not give a small object")
+		derived := t.derived
+		if !derived {
+			t.fallback("the supernode did not give a small object")
+		}
 		t.mu.Unlock()
+		if derived {
+			return err
+		}
 	}
 	return t.smallFrom(ctx, nil)
 }

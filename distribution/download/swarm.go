@@ -83,7 +83,7 @@ func (t *task) rejoin(s *session) {
 	t.links[s.member.ID] = &link{node: t.e.node(s.member.ID), member: s.member, supernode: true}
 	w := &distribution.Want{
 		Object: t.id, Registry: src.Registry, Repository: src.Repository,
-		Manifest: src.Manifest, Authorization: src.Authorization,
+		Manifest: src.Manifest, Derived: src.Derived, Authorization: src.Authorization,
 	}
 	if t.size >= 0 && t.have != nil {
 		w.Size, w.Blocks = t.size, t.hereMap().Bytes()
@@ -113,6 +113,10 @@ func (e *Engine) obey(s *session, m distribution.Message) {
 		e.with(m.Object, func(t *task) { t.onDigests(int(m.First), m.Sums) })
 	case *distribution.Sealed:
 		e.onSealed(m)
+	case *distribution.Deriving:
+		e.onDeriving(m)
+	case *distribution.Derived:
+		e.onDerived(m)
 	case *distribution.Drop:
 		e.with(m.Object, func(t *task) { t.onDrop(m) })
 	case *distribution.Recall:
@@ -150,8 +154,12 @@ func (t *task) onGivenUp() {
 	if up := t.supernodeLink(); up != nil {
 		delete(t.links, up.member.ID)
 	}
-	if t.state == fetching && !t.origin {
-		t.orphan, t.origin = true, true
+	if t.state != fetching || t.origin {
+		return
+	}
+	t.orphan = true
+	if !t.derived {
+		t.origin = true
 		t.fallback("the supernode gave up")
 	}
 }
@@ -174,7 +182,7 @@ func (t *task) onOpened(m *distribution.Opened) {
 		t.attach(obj)
 	}
 	t.sure = true
-	t.small = m.Direct || m.Size <= chunk.Size
+	t.small = m.Direct && m.Size <= chunk.Size
 	t.joined = true
 	t.progress = time.Now()
 }

@@ -45,7 +45,10 @@ type task struct {
 	looping bool      // the loop runs
 	swept   bool      // ended: out of the map, its object closed
 	srcs    []distribution.Source
-	blob    distribution.Blob // opened at the origin, when it was
+	derived bool // no origin has it
+	// everything: some reader wanted the whole, not only parts.
+	everything bool
+	blob       distribution.Blob // opened at the origin, when it was
 
 	size    int64
 	sure    bool // of the size: the origin's or the supernode's word, not just the store's
@@ -131,6 +134,7 @@ func (t *task) poke() {
 
 // addSource remembers another caller's way to the origin. Callers hold mu.
 func (t *task) addSource(src distribution.Source) {
+	t.derived = src.Derived
 	for _, s := range t.srcs {
 		if s == src {
 			return
@@ -249,6 +253,7 @@ func (t *task) release(reader bool) {
 	if t.refs == 0 {
 		t.idle = time.Now()
 	}
+	t.signal()
 	t.mu.Unlock()
 	t.e.sweep(t)
 	t.poke()

@@ -41,7 +41,7 @@ func samples() []distribution.Message {
 		&distribution.Digests{Object: sum(9), First: 16, Sums: []chunk.Digest{sum(10), sum(11)}},
 		&distribution.Leave{Object: sum(12), Keeps: true},
 		&distribution.Welcome{Version: 1, Agent: "supernode", Mode: distribution.ModeSpread, Chunks: 7402},
-		&distribution.Opened{Object: sum(13), Size: 5, Direct: true, Holders: []distribution.Member{{ID: "a", Chunks: "h:1"}}},
+		&distribution.Opened{Object: sum(13), Size: 5, Direct: true},
 		&distribution.Refused{Object: sum(14), Status: 401, Message: "no"},
 		&distribution.Neighbours{Object: sum(15), Add: []distribution.Member{{ID: "a", Chunks: "h:1", Control: "h:2"}},
 			Gone: []distribution.NodeID{"b"}},

@@ -1,0 +1,141 @@
+package download
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shoal-project/shoal/distribution"
+)
+
+// ErrAbsent says that an object that no origin has is in no store that can be
+// asked now.
+var ErrAbsent = errors.New("neither the supernode nor a neighbour has the object")
+
+// errAlone says that there is no supernode to derive trees.
+var errAlone = errors.New("this node has no supernode")
+
+// deriving is a request for an image's tree that waits for its answer.
+type deriving struct {
+	request distribution.Derive
+	tell    func(done, total int64)
+	answer  chan *distribution.Derived // room for one
+}
+
+// Derive has the supernode make an image's tree and returns the binding, in
+// binary form and not verified. It outlives lost sessions: the next supernode is
+// asked again. Tell hears how far it is, in bytes of blobs.
+func (e *Engine) Derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
+	if e.deps.Supernode == nil {
+		return nil, errAlone
+	}
+	if src.Authorization == distribution.NodeCredentials {
+		src.Authorization = ""
+		if e.deps.Own != nil {
+			src.Authorization = e.deps.Own(ctx, src.Registry)
+		}
+	}
+	d := &deriving{tell: tell, answer: make(chan *distribution.Derived, 1), request: distribution.Derive{
+		Registry: src.Registry, Repository: src.Repository, Authorization: src.Authorization, Layers: layers,
+	}}
+	if err := d.request.Validate(); err != nil {
+		return nil, err
+	}
+	e.await(d)
+	defer e.forgo(d)
+	e.tell(&d.request)
+	select {
+	case answer := <-d.answer:
+		if answer.Binding == nil {
+			return nil, refused(answer)
+		}
+		return answer.Binding, nil
+	case <-ctx.Done():
+		if _, ok := e.Connected(); !ok {
+			return nil, fmt.Errorf("no supernode answers: %w", context.Cause(ctx))
+		}
+		return nil, context.Cause(ctx)
+	case <-e.ctx.Done():
+		return nil, errStopped
+	}
+}
+
+func refused(answer *distribution.Derived) error {
+	if answer.Status != 0 {
+		return &distribution.OriginError{Status: answer.Status, Message: answer.Message}
+	}
+	return fmt.Errorf("the supernode cannot serve the image lazily: %s", answer.Message)
+}
+
+func (e *Engine) await(d *deriving) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lastDerive++
+	d.request.ID = e.lastDerive
+	e.deriving[d.request.ID] = d
+}
+
+func (e *Engine) forgo(d *deriving) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.deriving, d.request.ID)
+}
+
+// deriveAgain repeats, to a new supernode, what the last one did not answer.
+func (e *Engine) deriveAgain(s *session) {
+	e.mu.Lock()
+	requests := make([]*distribution.Derive, 0, len(e.deriving))
+	for _, d := range e.deriving {
+		requests = append(requests, &d.request)
+	}
+	e.mu.Unlock()
+	for _, r := range requests {
+		e.send(s.conn, r)
+	}
+}
+
+func (e *Engine) onDeriving(m *distribution.Deriving) {
+	e.mu.Lock()
+	d := e.deriving[m.ID]
+	e.mu.Unlock()
+	if d != nil {
+		d.tell(m.Done, m.Total)
+	}
+}
+
+func (e *Engine) onDerived(m *distribution.Derived) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d := e.deriving[m.ID]; d != nil {
+		delete(e.deriving, m.ID)
+		d.answer <- m
+	}
+}
+
+// joinDerived lets a task into the swarm of an object that no origin has. While
+// no supernode answers it waits for one, as long as somebody reads.
+func (e *Engine) joinDerived(ctx context.Context, t *task) error {
+	if e.deps.Supernode == nil {
+		return fmt.Errorf("%s: %w", t.id, ErrAbsent)
+	}
+	e.mu.Lock()
+	s := e.session
+	e.mu.Unlock()
+	if s != nil {
+		t.rejoin(s)
+	}
+	// A session that comes later sends the Want by itself.
+	in := func() bool { return t.joined && !t.orphan }
+	if err := t.await(ctx, func() bool { return in() || t.refusal != "" || t.reading == 0 }); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case in():
+		return nil
+	case t.refusal != "":
+		return fmt.Errorf("%s: %w: %s", t.id, ErrAbsent, t.refusal)
+	}
+	return fmt.Errorf("%s: no supernode answers: %w", t.id, ErrAbsent)
+}

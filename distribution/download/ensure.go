@@ -1,0 +1,142 @@
+package download
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+)
+
+// Ensure makes n bytes of an object from off on present and tells which blocks of
+// it are, all of them verified under a seal or the whole object's digest. It asks
+// for nothing beyond the bytes. In the background it gives way to whatever somebody
+// waits for, in any object.
+func (e *Engine) Ensure(ctx context.Context, src distribution.Source, off, n int64, background bool) (*chunk.Bitmap, error) {
+	t, err := e.take(src, -1, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.await(ctx, t.readable); err != nil {
+		t.release(true)
+		return nil, err
+	}
+	r := &reader{t: t, background: background}
+	t.mu.Lock()
+	r.size = t.size
+	t.readers[r] = struct{}{}
+	t.mu.Unlock()
+	defer r.Close()
+	if off < 0 || n < 0 || off > r.size || n > r.size-off {
+		return nil, fmt.Errorf("%d bytes at %d of an object of %d", n, off, r.size)
+	}
+	if err := r.ensure(ctx, off, n); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.have.Clone(), nil
+}
+
+// ensure waits for each block of the range, and for the proof that it is right.
+func (r *reader) ensure(ctx context.Context, off, n int64) error {
+	if n == 0 {
+		return nil
+	}
+	b, end := int(off/chunk.BlockSize), int((off+n-1)/chunk.BlockSize)+1
+	for b < end {
+		r.t.mu.Lock()
+		r.end = end
+		r.t.mu.Unlock()
+		if err := r.until(ctx, b); err != nil {
+			return err
+		}
+		next, err := r.t.settle(b, end)
+		if err != nil {
+			return err
+		}
+		b = next
+	}
+	return r.t.await(ctx, func() bool { return r.t.list != nil })
+}
+
+// demand is who waits for bytes, in all objects.
+type demand struct {
+	mu      sync.Mutex
+	waiting int
+	ended   time.Time // the last wait
+}
+
+func (d *demand) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waiting++
+}
+
+func (d *demand) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.waiting--
+	d.ended = time.Now()
+}
+
+// calm is how long nobody has waited; negative while somebody does.
+func (d *demand) calm(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.waiting > 0 {
+		return -1
+	}
+	return now.Sub(d.ended)
+}
+
+// respite is how long after a wait the background still keeps small: a program
+// that starts reads one file after the other.
+const respite = 100 * time.Millisecond
+
+// limit is how many runs of a task may be in flight from neighbours. The
+// background stands still while somebody waits elsewhere. Callers hold t's mu.
+func (e *Engine) limit(t *task, now time.Time) int {
+	if !t.background() {
+		return e.cfg.Inflight
+	}
+	switch calm := e.demand.calm(now); {
+	case calm < 0:
+		return 0
+	case calm < respite:
+		return 1
+	}
+	return e.cfg.Inflight
+}
+
+// background tells a task that only background readers want. Callers hold mu.
+func (t *task) background() bool {
+	if t.everything || len(t.readers) == 0 {
+		return false
+	}
+	for r := range t.readers {
+		if !r.background {
+			return false
+		}
+	}
+	return true
+}
+
+// pause is how long the loop sleeps when nothing wakes it: long while nobody
+// waits for anything. Callers hold mu.
+func (t *task) pause() time.Duration {
+	if t.everything || len(t.fetches) > 0 || t.state != fetching {
+		return tick
+	}
+	for r := range t.readers {
+		if r.waiting {
+			return tick
+		}
+	}
+	return idleTick
+}
+
+// idleTick is a dormant loop's.
+const idleTick = time.Second
