@@ -15,5 +15,7 @@
 //	POST /v1/pull      JSON lines of pull.Event, or 202 with ?background (socket)
 //	GET  /debug/pprof/ profiles (socket)
 //
+// A daemon adds routes of its own with Daemon.More.
+//
 // The handlers hold no state of their own and are safe for concurrent use.
 package admin

@@ -16,7 +16,8 @@ import (
 	"github.com/shoal-project/shoal/internal/pull"
 )
 
-// Daemon is what the handlers stand on.
+// Daemon is what the handlers stand on. One without Pull has no engine: then
+// Pull, Start, Resolve and Explain are nil, and it has no routes for them.
 type Daemon struct {
 	Metrics prometheus.Gatherer
 	// Ready reports all that keeps the daemon from working.
@@ -31,6 +32,8 @@ type Daemon struct {
 	Resolve func(ctx context.Context, r pull.Request) ([]pull.Object, error)
 	// Explain tells an object's story; false if it is not known here.
 	Explain func(chunk.Digest) (any, bool)
+	// More are routes of the daemon's own.
+	More []Route
 }
 
 // Route is one pattern of http.ServeMux and who may use it.
@@ -46,19 +49,21 @@ func (d Daemon) Routes() []Route {
 	local := func(pattern string, h http.HandlerFunc) Route {
 		return Route{Pattern: pattern, Local: true, Handler: h}
 	}
-	return []Route{
+	routes := []Route{
 		get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") }),
 		get("/readyz", d.ready),
 		{Pattern: "GET /metrics", Handler: promhttp.HandlerFor(d.Metrics, promhttp.HandlerOpts{})},
 		get("/v1/status", d.status),
-		local("GET /v1/explain", d.explain),
-		local("POST /v1/pull", d.pull),
 		local("GET /debug/pprof/", pprof.Index),
 		local("GET /debug/pprof/profile", pprof.Profile),
 		local("GET /debug/pprof/trace", pprof.Trace),
 		local("GET /debug/pprof/cmdline", pprof.Cmdline),
 		local("GET /debug/pprof/symbol", pprof.Symbol),
 	}
+	if d.Pull != nil {
+		routes = append(routes, local("GET /v1/explain", d.explain), local("POST /v1/pull", d.pull))
+	}
+	return append(routes, d.More...)
 }
 
 // Public answers on the TCP port.

@@ -7,12 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/chunk/diskstore"
@@ -25,7 +21,7 @@ import (
 	"github.com/shoal-project/shoal/internal/daemon"
 )
 
-// settings are those that both daemons have.
+// settings are those that both members of a swarm have.
 type settings struct {
 	dataDir    string
 	networkKey string
@@ -37,12 +33,10 @@ type settings struct {
 	swarm bool
 }
 
-// parts are what both daemons are made of. Fields below swarm are nil in a node
+// parts are what both members of a swarm are made of. Fields below swarm are nil in a node
 // that works alone.
 type parts struct {
-	log      *slog.Logger
-	metrics  *prometheus.Registry
-	dataDir  string
+	*base
 	identity node.Identity
 	key      node.NetworkKey
 	store    *diskstore.Store
@@ -53,22 +47,21 @@ type parts struct {
 	giving *exchange.Metrics
 	chunks net.Listener
 
-	engine  atomic.Pointer[download.Engine] // set by newEngine, for evictions
-	closers []func() error
+	engine atomic.Pointer[download.Engine] // set by newEngine, for evictions
 }
 
 // open opens the shared parts. On an error nothing stays open.
 func open(s settings, log *slog.Logger) (_ *parts, err error) {
-	p := &parts{log: log, metrics: prometheus.NewRegistry(), dataDir: s.dataDir}
+	b, err := newBase(s.dataDir, log)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{base: b}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
 		}
 	}()
-	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := os.MkdirAll(s.dataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w; run as root, or set data_dir", err)
-	}
 	if p.identity, err = node.LoadIdentity(config.IdentityFile(s.dataDir)); err != nil {
 		return nil, err
 	}
@@ -129,14 +122,6 @@ func (p *parts) bindable(section, address string) (string, error) {
 	return bind, nil
 }
 
-func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; stop what uses the port, or set another", key, err)
-	}
-	return l, nil
-}
-
 // deps are the engine's parts that are the same in both daemons.
 func (p *parts) deps() download.Deps {
 	d := download.Deps{
@@ -168,16 +153,6 @@ func (p *parts) evicted(d chunk.Digest) {
 	if e := p.engine.Load(); e != nil {
 		e.Evicted(d)
 	}
-}
-
-// close closes what is open, the last opened first.
-func (p *parts) close() error {
-	var errs []error
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		errs = append(errs, p.closers[i]())
-	}
-	p.closers = nil
-	return errors.Join(errs...)
 }
 
 func port(l net.Listener) uint16 {

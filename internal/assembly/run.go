@@ -31,7 +31,7 @@ type (
 
 // serve runs until ctx ends or something fails: then the fronts finish their
 // requests within grace, and after them the backs end.
-func (p *parts) serve(ctx context.Context, grace time.Duration, fronts []front, backs []back) error {
+func (b *base) serve(ctx context.Context, grace time.Duration, fronts []front, backs []back) error {
 	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBehind()
 	before, stopBefore := context.WithCancel(ctx)
@@ -45,7 +45,7 @@ func (p *parts) serve(ctx context.Context, grace time.Duration, fronts []front, 
 	}
 	frontGroup, before := errgroup.WithContext(before)
 	for _, f := range fronts {
-		frontGroup.Go(func() error { return daemon.Serve(before, f.listener, f.handler, grace, p.log) })
+		frontGroup.Go(func() error { return daemon.Serve(before, f.listener, f.handler, grace, b.log) })
 	}
 	err := frontGroup.Wait()
 	stopBehind()
@@ -62,24 +62,24 @@ func (p *parts) giver(cfg config.Exchange, uploads distribution.Uploads) (back, 
 }
 
 // adminFronts opens the admin port and the Unix socket, and notes where.
-func (p *parts) adminFronts(cfg config.Admin, d admin.Daemon, listening map[string]string) ([]front, error) {
+func (b *base) adminFronts(cfg config.Admin, d admin.Daemon, listening map[string]string) ([]front, error) {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
 	if !daemon.IsLoopback(host) {
-		p.log.Warn("metrics and status are open to other machines", "setting", "admin.listen", "address", cfg.Listen)
+		b.log.Warn("metrics and status are open to other machines", "setting", "admin.listen", "address", cfg.Listen)
 	}
 	port, err := listen("admin.listen", cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, ignoreClosed(port))
+	b.closers = append(b.closers, ignoreClosed(port))
 	socket, err := daemon.ListenUnix(cfg.Socket)
 	if err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, ignoreClosed(socket))
+	b.closers = append(b.closers, ignoreClosed(socket))
 	listening["admin"], listening["socket"] = port.Addr().String(), cfg.Socket
 	return []front{{port, d.Public()}, {socket, d.Local()}}, nil
 }
@@ -94,11 +94,11 @@ func ignoreClosed(l net.Listener) func() error {
 }
 
 // writable tells why nothing can be written below the data directory.
-func (p *parts) writable() error {
-	path := filepath.Join(p.dataDir, ".ready")
+func (b *base) writable() error {
+	path := filepath.Join(b.dataDir, ".ready")
 	err := os.WriteFile(path, []byte("probe\n"), 0o600)
 	if err = errors.Join(err, os.Remove(path)); err != nil {
-		return fmt.Errorf("the store cannot be written: %w", err)
+		return fmt.Errorf("the data directory cannot be written: %w", err)
 	}
 	return nil
 }
