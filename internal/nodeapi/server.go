@@ -1,0 +1,142 @@
+package nodeapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/internal/admin"
+)
+
+// Server answers, over the peer's parts.
+type Server struct {
+	// Open brings an image's tree into the store.
+	Open func(ctx context.Context, r OpenRequest, tell func(Progress)) (*Image, error)
+	// Fetch makes bytes of an object present and tells which blocks are.
+	Fetch func(ctx context.Context, r FetchRequest) (*chunk.Bitmap, error)
+	Store chunk.Store
+	Dir   string // of the store
+	// Bytes tells an object's bytes by source.
+	Bytes func(chunk.Digest) map[string]int64
+}
+
+// Routes are for the Unix socket only.
+func (s *Server) Routes() []admin.Route {
+	local := func(pattern string, h http.HandlerFunc) admin.Route {
+		return admin.Route{Pattern: pattern, Local: true, Handler: h}
+	}
+	return []admin.Route{
+		local("POST /v1/remote/open", s.open),
+		local("POST /v1/remote/fetch", s.fetch),
+		local("PUT /v1/remote/pins/{name}", s.pin),
+		local("DELETE /v1/remote/pins/{name}", s.unpin),
+		local("GET /v1/remote/store", s.store),
+		local("POST /v1/remote/bytes", s.bytes),
+	}
+}
+
+func (s *Server) open(w http.ResponseWriter, r *http.Request) {
+	var request OpenRequest
+	if !read(w, r, maxRequest, &request) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	lines := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	say := func(e event) {
+		_ = lines.Encode(e) // a client that left ends the context
+		_ = flush.Flush()
+	}
+	image, err := s.Open(r.Context(), request, func(p Progress) { say(event{Progress: &p}) })
+	if err != nil {
+		say(event{Error: err.Error()})
+		return
+	}
+	say(event{Image: image})
+}
+
+func (s *Server) fetch(w http.ResponseWriter, r *http.Request) {
+	var request FetchRequest
+	if !read(w, r, maxRequest, &request) {
+		return
+	}
+	if err := request.validate(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	have, err := s.Fetch(r.Context(), request)
+	if err != nil {
+		http.Error(w, err.Error(), statusOf(err))
+		return
+	}
+	answer(w, fetched{have.Bytes()})
+}
+
+func (r FetchRequest) validate() error {
+	if r.Size < 0 || r.Size > chunk.MaxObject || r.Offset < 0 || r.Length < 0 || r.Offset > r.Size || r.Length > r.Size-r.Offset {
+		return errors.New("the range does not lie in the object")
+	}
+	return nil
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, ErrAbsent) {
+		return http.StatusNotFound
+	}
+	return http.StatusServiceUnavailable
+}
+
+func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
+	var request pinned
+	if !read(w, r, maxPin, &request) {
+		return
+	}
+	if err := s.Store.Pin(r.PathValue("name"), request.Objects); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) unpin(w http.ResponseWriter, r *http.Request) {
+	if err := s.Store.Unpin(r.PathValue("name")); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) store(w http.ResponseWriter, _ *http.Request) {
+	answer(w, map[string]string{"dir": s.Dir})
+}
+
+func (s *Server) bytes(w http.ResponseWriter, r *http.Request) {
+	var request pinned
+	if !read(w, r, maxPin, &request) {
+		return
+	}
+	total := map[string]int64{}
+	for _, d := range request.Objects {
+		for source, n := range s.Bytes(d) {
+			total[source] += n
+		}
+	}
+	answer(w, total)
+}
+
+func read(w http.ResponseWriter, r *http.Request, most int64, into any) bool {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		http.Error(w, "the request cannot be read: "+err.Error(), http.StatusBadRequest)
+		return false
+	}
+	return true
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client is gone
+}
