@@ -7,7 +7,6 @@ import (
 	"github.com/shoal-project/shoal/internal/assembly"
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/config"
-	"github.com/shoal-project/shoal/internal/daemon"
 )
 
 func newRoot() *cobra.Command {
@@ -25,33 +24,18 @@ With no supernode configured it works alone.`,
 	settings := cli.AddSettings(root, config.DefaultPeer, config.DefaultPeerFile,
 		"data-dir=data_dir", "network-key=network_key", "supernode=supernode.address",
 		"registry=registry.listen", "socket=admin.socket", "log-level=log.level")
-	client := func(cmd *cobra.Command) (*admin.Client, error) {
-		cfg, err := settings.Load(cmd)
-		return admin.NewClient(cfg.Admin.Socket), err
+	d := cli.Daemon[config.Peer]{
+		Settings: settings, Run: assembly.Peer,
+		Stop: `takes no new requests, finishes
+those that run (shutdown.grace), says goodbye to the swarm and writes its store
+to disk. A second signal ends it at once; nothing that was stored is lost.`,
+		Common: func(c config.Peer) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
 	root.AddCommand(
-		serveCommand(settings), pullCommand(client), cli.StatusCommand(client), cli.ExplainCommand(client),
+		d.ServeCommand(), pullCommand(d.Client), cli.StatusCommand(d.Client), cli.ExplainCommand(d.Client),
 		cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root
-}
-
-func serveCommand(settings *cli.Settings[config.Peer]) *cobra.Command {
-	return &cobra.Command{
-		Use: "serve", Short: "Run the daemon until it is interrupted",
-		Long: `Run the daemon until SIGINT or SIGTERM: then it takes no new requests, finishes
-those that run (shutdown.grace), says goodbye to the swarm and writes its store
-to disk. A second signal ends it at once; nothing that was stored is lost.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := settings.Load(cmd)
-			if err != nil {
-				return err
-			}
-			daemon.LimitMemory(int64(cfg.Memory.Limit), cfg.Memory.GrowthPercent)
-			return assembly.Peer(cmd.Context(), cfg, cli.Logger(cmd.ErrOrStderr(), cfg.Log))
-		},
-	}
 }
 
 func pullCommand(client func(*cobra.Command) (*admin.Client, error)) *cobra.Command {

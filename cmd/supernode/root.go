@@ -7,7 +7,6 @@ import (
 	"github.com/shoal-project/shoal/internal/assembly"
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/config"
-	"github.com/shoal-project/shoal/internal/daemon"
 )
 
 func newRoot() *cobra.Command {
@@ -23,33 +22,18 @@ what it has seen whole, and decides who takes what from whom.`,
 	settings := cli.AddSettings(root, config.DefaultSupernode, config.DefaultSupernodeFile,
 		"data-dir=data_dir", "network-key=network_key", "advertise=advertise",
 		"origin-mode=origin.mode", "socket=admin.socket", "log-level=log.level")
-	client := func(cmd *cobra.Command) (*admin.Client, error) {
-		cfg, err := settings.Load(cmd)
-		return admin.NewClient(cfg.Admin.Socket), err
+	d := cli.Daemon[config.Supernode]{
+		Settings: settings, Run: assembly.Supernode,
+		Stop: `says goodbye to its peers, which
+go on among themselves, and writes its store to disk. A second signal ends it at
+once; nothing that was stored is lost.`,
+		Common: func(c config.Supernode) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
 	root.AddCommand(
-		serveCommand(settings), preheatCommand(client), cli.StatusCommand(client), cli.ExplainCommand(client),
+		d.ServeCommand(), preheatCommand(d.Client), cli.StatusCommand(d.Client), cli.ExplainCommand(d.Client),
 		keyCommand(), idCommand(settings), cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root
-}
-
-func serveCommand(settings *cli.Settings[config.Supernode]) *cobra.Command {
-	return &cobra.Command{
-		Use: "serve", Short: "Run the daemon until it is interrupted",
-		Long: `Run the daemon until SIGINT or SIGTERM: then it says goodbye to its peers, which
-go on among themselves, and writes its store to disk. A second signal ends it at
-once; nothing that was stored is lost.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := settings.Load(cmd)
-			if err != nil {
-				return err
-			}
-			daemon.LimitMemory(int64(cfg.Memory.Limit), cfg.Memory.GrowthPercent)
-			return assembly.Supernode(cmd.Context(), cfg, cli.Logger(cmd.ErrOrStderr(), cfg.Log))
-		},
-	}
 }
 
 func preheatCommand(client func(*cobra.Command) (*admin.Client, error)) *cobra.Command {

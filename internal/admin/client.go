@@ -47,11 +47,7 @@ func (c *Client) Explain(ctx context.Context, what string, platforms []string) (
 
 // Start has the daemon pull an image while nobody waits.
 func (c *Client) Start(ctx context.Context, r pull.Request) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	response, err := c.do(ctx, http.MethodPost, "/v1/pull?background", bytes.NewReader(body))
+	response, err := c.Do(ctx, http.MethodPost, "/v1/pull?background", r)
 	if err != nil {
 		return err
 	}
@@ -60,11 +56,19 @@ func (c *Client) Start(ctx context.Context, r pull.Request) error {
 
 // Pull has the daemon pull an image, and hears how far it is until it is done.
 func (c *Client) Pull(ctx context.Context, r pull.Request, tell func(pull.Event)) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	response, err := c.do(ctx, http.MethodPost, "/v1/pull", bytes.NewReader(body))
+	return Lines(ctx, c, http.MethodPost, "/v1/pull", r, func(e pull.Event) (bool, error) {
+		tell(e)
+		if e.Error != "" {
+			return true, errors.New(e.Error)
+		}
+		return e.Done, nil
+	})
+}
+
+// Lines sends a request, and gives each line of the answer, which is JSON, to
+// each, until that is done or fails.
+func Lines[E any](ctx context.Context, c *Client, method, path string, request any, each func(E) (done bool, err error)) error {
+	response, err := c.Do(ctx, method, path, request)
 	if err != nil {
 		return err
 	}
@@ -72,26 +76,22 @@ func (c *Client) Pull(ctx context.Context, r pull.Request, tell func(pull.Event)
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		var e pull.Event
+		var e E
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return fmt.Errorf("the daemon's answer: %w", err)
 		}
-		tell(e)
-		if e.Error != "" {
-			return errors.New(e.Error)
-		}
-		if e.Done {
-			return nil
+		if done, err := each(e); done || err != nil {
+			return err
 		}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(errors.New("the daemon ended before the pull did; start it again and repeat: what arrived is kept"), lines.Err())
+	return errors.Join(errors.New("the daemon ended before this was done; start it again and repeat: what arrived is kept"), lines.Err())
 }
 
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
-	response, err := c.do(ctx, http.MethodGet, path, nil)
+	response, err := c.Do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +99,19 @@ func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://daemon"+path, body)
+// Do sends a request, with a body in JSON unless it is nil. An answer other than
+// success is an error with the daemon's own words; the caller closes the body of
+// any other.
+func (c *Client) Do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var reader io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		reader = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://daemon"+path, reader)
 	if err != nil {
 		return nil, err
 	}
