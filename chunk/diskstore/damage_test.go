@@ -165,8 +165,8 @@ func FuzzHaveMap(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	mark := encodeMark(c.Digest, 1, durable, raw)
-	copy(b[markOffset(1):], mark[:])
+	encoded := mark{state: durable}.encode(c.Digest, 1, raw)
+	copy(b[markOffset(1):], encoded[:])
 	copy(b[sumsOffset(c.Size(), 1):], raw)
 	f.Add(append([]byte(nil), b...))
 	f.Add(b[:headerSize])
@@ -179,13 +179,17 @@ func FuzzHaveMap(f *testing.F) {
 			}
 			return
 		}
-		claimed := markStates(b, h.size)
-		for i, st := range h.states {
-			if (st != absent) != (h.sums[i] != nil) || (st != absent && claimed[i] != st) {
-				t.Errorf("chunk %d: state %d, claimed %d, %d sums", i, st, claimed[i], len(h.sums[i]))
+		claimed := claimedMarks(b, h.size)
+		for i, m := range h.marks {
+			present := m.state != absent
+			if present != (h.sums[i] != nil) || (present && claimed[i] != m) {
+				t.Errorf("chunk %d: mark %v, claimed %v, %d sums", i, m, claimed[i], len(h.sums[i]))
 			}
-			if st != absent && len(h.sums[i]) != chunk.BlockCount(chunk.Length(h.size, i)) {
+			if present && len(h.sums[i]) != chunk.BlockCount(chunk.Length(h.size, i)) {
 				t.Errorf("chunk %d has %d sums", i, len(h.sums[i]))
+			}
+			if n := claimed[i].bytes(h.size, i); n < 0 || n > chunk.Length(h.size, i) {
+				t.Errorf("chunk %d of %d bytes is charged with %d", i, chunk.Length(h.size, i), n)
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -146,40 +147,63 @@ func (h *handle) Put(i int, sums chunk.Sums) error {
 	if o.present.Has(i) {
 		return nil
 	}
-	if err := o.mayPut(i, sums); err != nil {
+	holes, err := o.mayPut(i, sums)
+	if err != nil {
 		return fmt.Errorf("put chunk %d of %s: %w", i, o.digest, err)
 	}
-	if err := o.record(h.files, i, sums); err != nil {
+	err = o.hollow(h.files, i, holes)
+	if err == nil {
+		err = o.record(h.files, i, holes, sums)
+	}
+	if err != nil {
 		return fmt.Errorf("put chunk %d of %s: %w", i, o.digest, h.outcome(err))
 	}
+	o.adjust(-o.blockBytes(i, holes&o.touched[i]))
 	o.sums[i] = slices.Clone(sums)
-	o.touched[i] = 0
+	o.touched[i], o.holes[i] = 0, holes
 	o.present.Set(i)
 	o.count++
 	o.await(i)
 	return nil
 }
 
-// mayPut tells what forbids recording chunk i. o.mu is held.
-func (o *object) mayPut(i int, sums chunk.Sums) error {
+// mayPut tells what forbids recording chunk i, and which of its blocks are
+// zeros. o.mu is held.
+func (o *object) mayPut(i int, sums chunk.Sums) (holes uint16, err error) {
 	if i < 0 || i >= o.present.Len() {
-		return fmt.Errorf("the object has %d chunks", o.present.Len())
+		return 0, fmt.Errorf("the object has %d chunks", o.present.Len())
 	}
 	length := chunk.Length(o.size, i)
 	if len(sums) != chunk.BlockCount(length) {
-		return fmt.Errorf("%w: %d block digests for %d bytes", chunk.ErrCorrupt, len(sums), length)
+		return 0, fmt.Errorf("%w: %d block digests for %d bytes", chunk.ErrCorrupt, len(sums), length)
 	}
-	if n := o.blockBytes(i, o.touched[i]); n != length {
-		return fmt.Errorf("only %d of its %d bytes were written", n, length)
+	holes = sums.Zeros(length)
+	if n := o.blockBytes(i, o.touched[i]|holes); n != length {
+		return 0, fmt.Errorf("only %d of its %d bytes were written", n, length)
 	}
 	if o.list != nil && sums.Digest() != o.list.Chunks[i] {
-		return fmt.Errorf("%w: the sealed list has another digest", chunk.ErrCorrupt)
+		return 0, fmt.Errorf("%w: the sealed list has another digest", chunk.ErrCorrupt)
+	}
+	return holes, nil
+}
+
+// hollow makes the blocks in mask of chunk i zeros, whatever lies there: a
+// dropped chunk's bytes stay if the disk did not take them back. o.mu is held.
+func (o *object) hollow(f *files, i int, mask uint16) error {
+	for mask != 0 {
+		first := bits.TrailingZeros16(mask)
+		run := bits.TrailingZeros16(^(mask >> first))
+		at := int64(i)*chunk.Size + int64(first)*chunk.BlockSize
+		if err := zero(f.data, at, min(int64(run)*chunk.BlockSize, o.size-at)); err != nil {
+			return err
+		}
+		mask &^= 1<<(first+run) - 1<<first
 	}
 	return nil
 }
 
 // record writes chunk i's sums and its mark. o.mu is held.
-func (o *object) record(f *files, i int, sums chunk.Sums) error {
+func (o *object) record(f *files, i int, holes uint16, sums chunk.Sums) error {
 	var buf [sumsStride]byte
 	raw, err := sums.AppendBinary(buf[:0])
 	if err != nil {
@@ -188,8 +212,8 @@ func (o *object) record(f *files, i int, sums chunk.Sums) error {
 	if _, err := f.have.WriteAt(raw, sumsOffset(o.size, i)); err != nil {
 		return err
 	}
-	mark := encodeMark(o.digest, i, written, raw)
-	_, err = f.have.WriteAt(mark[:], markOffset(i))
+	b := mark{state: written, holes: holes}.encode(o.digest, i, raw)
+	_, err = f.have.WriteAt(b[:], markOffset(i))
 	return err
 }
 

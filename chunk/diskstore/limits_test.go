@@ -2,7 +2,6 @@ package diskstore
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -146,11 +145,11 @@ func TestBackgroundSyncMarksDurable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(m.states) == fmt.Sprint([]state{durable, durable}) {
+		if slices.Equal(m.marks, []mark{{state: durable}, {state: durable}}) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("marks are %v half a minute after put", m.states)
+			t.Fatalf("marks are %v half a minute after put", m.marks)
 		}
 	}
 }

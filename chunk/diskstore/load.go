@@ -78,8 +78,7 @@ func (o *object) makeFiles() error {
 	if err != nil {
 		return errors.Join(diskError(err), f.close())
 	}
-	n := chunk.Count(o.size)
-	o.adopt(f, &haveMap{size: o.size, states: make([]state, n), sums: make([]chunk.Sums, n)})
+	o.adopt(f, newHaveMap(o.size))
 	return nil
 }
 
@@ -150,13 +149,13 @@ func (o *object) check(f *files, h *haveMap, raw []byte, list *chunk.List) error
 	}
 	shrunk := info.Size() < o.size
 	var unsure []int
-	for i, st := range h.states {
+	for i, m := range h.marks {
 		switch {
-		case st == absent:
+		case m.state == absent:
 		case list != nil && h.sums[i].Digest() != list.Chunks[i]:
-			h.states[i] = absent
-		case st == written || shrunk:
-			h.states[i] = written
+			h.marks[i] = mark{}
+		case m.state == written || shrunk:
+			h.marks[i].state = written
 			unsure = append(unsure, i)
 		}
 	}
@@ -180,7 +179,7 @@ func (o *object) verify(f *files, h *haveMap, unsure []int) error {
 			for n := next.Add(1) - 1; int(n) < len(unsure) && !o.store.closed.Load(); n = next.Add(1) - 1 {
 				i := unsure[n]
 				if !chunkMatches(f.data, o.size, i, h.sums[i], buf) {
-					h.states[i] = absent
+					h.marks[i] = mark{}
 					wrong.Add(1)
 				}
 			}
@@ -219,9 +218,9 @@ func chunkMatches(data io.ReaderAt, size int64, i int, sums chunk.Sums, buf []by
 func (o *object) eraseLost(f *files, h *haveMap, raw []byte) error {
 	erased := false
 	var none [markSize]byte
-	for i, st := range h.states {
+	for i, m := range h.marks {
 		at := markOffset(i)
-		if st != absent || at+markSize > int64(len(raw)) || [markSize]byte(raw[at:]) == none {
+		if m.state != absent || at+markSize > int64(len(raw)) || [markSize]byte(raw[at:]) == none {
 			continue
 		}
 		if _, err := f.have.WriteAt(none[:], at); err != nil {
@@ -240,19 +239,21 @@ func (o *object) eraseLost(f *files, h *haveMap, raw []byte) error {
 // adopt takes h for the truth and corrects what o is charged with. Chunks that
 // are not durable yet go to the next sync.
 func (o *object) adopt(f *files, h *haveMap) {
-	n := len(h.states)
+	n := len(h.marks)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.files = f
-	o.present, o.sums, o.touched, o.pending = chunk.NewBitmap(n), h.sums, make([]uint16, n), nil
+	o.present, o.sums, o.pending = chunk.NewBitmap(n), h.sums, nil
+	o.touched, o.holes = make([]uint16, n), make([]uint16, n)
 	var bytes int64
-	for i, st := range h.states {
-		if st == absent {
+	for i, m := range h.marks {
+		if m.state == absent {
 			continue
 		}
 		o.present.Set(i)
-		bytes += chunk.Length(o.size, i)
-		if st == written {
+		o.holes[i] = m.holes
+		bytes += m.bytes(o.size, i)
+		if m.state == written {
 			o.await(i)
 		}
 	}

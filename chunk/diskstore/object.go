@@ -33,7 +33,7 @@ type object struct {
 
 	sealMu sync.Mutex // one seal is written at a time, without mu
 
-	// mu guards these. The last five mean something only while it is loaded.
+	// mu guards these. The last six mean something only while it is loaded.
 	mu      sync.Mutex
 	bytes   int64 // charged
 	count   int   // present chunks, also while not loaded
@@ -43,6 +43,7 @@ type object struct {
 	present *chunk.Bitmap
 	sums    []chunk.Sums
 	touched []uint16 // blocks written of chunks not present, a bit each
+	holes   []uint16 // blocks of zeros of present chunks, a bit each
 	pending []int    // chunks put and not durable, in the order of Put
 	drops   uint64   // counts chunks dropped
 }
@@ -77,9 +78,13 @@ func (o *object) adjust(n int64) {
 }
 
 // blockBytes is the length of the blocks in mask of chunk i.
-func (o *object) blockBytes(i int, mask uint16) (n int64) {
+func (o *object) blockBytes(i int, mask uint16) int64 { return blockBytes(o.size, i, mask) }
+
+// blockBytes is the length of the blocks in mask of chunk i of an object of
+// size bytes.
+func blockBytes(size int64, i int, mask uint16) (n int64) {
 	for ; mask != 0; mask &= mask - 1 {
-		n += chunk.BlockLength(o.size, i*chunk.BlocksPerChunk+bits.TrailingZeros16(mask))
+		n += chunk.BlockLength(size, i*chunk.BlocksPerChunk+bits.TrailingZeros16(mask))
 	}
 	return n
 }
@@ -88,6 +93,18 @@ func (o *object) blockBytes(i int, mask uint16) (n int64) {
 func blockMask(at, n int64) uint16 {
 	first, last := at/chunk.BlockSize, (at+n-1)/chunk.BlockSize
 	return uint16(1<<(last+1) - 1<<first)
+}
+
+// writeZeros writes n zeros at off.
+func writeZeros(f *os.File, off, n int64) error {
+	zeros := make([]byte, min(n, chunk.BlockSize))
+	for ; n > 0; off, n = off+int64(len(zeros)), n-int64(len(zeros)) {
+		zeros = zeros[:min(n, int64(len(zeros)))]
+		if _, err := f.WriteAt(zeros, off); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle lets go of what o needs only while in use, when nobody uses it: bytes
@@ -125,7 +142,7 @@ func (o *object) unload() {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.files, o.present, o.sums, o.touched, o.pending, o.list = nil, nil, nil, nil, nil, nil
+	o.files, o.present, o.sums, o.touched, o.holes, o.pending, o.list = nil, nil, nil, nil, nil, nil, nil
 }
 
 // forgetUnput gives back what was written and never put. o.mu is held.
@@ -170,7 +187,8 @@ func (o *object) drop(f *files, chunks []int) error {
 		o.present.Clear(i)
 		o.sums[i] = nil
 		o.drops++
-		o.adjust(-chunk.Length(o.size, i))
+		o.adjust(o.blockBytes(i, o.holes[i]) - chunk.Length(o.size, i))
+		o.holes[i] = 0
 		o.punch(f, i)
 	}
 	o.count = o.present.Count()

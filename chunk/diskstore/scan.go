@@ -124,15 +124,12 @@ func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure
 	for _, suffix := range suffixes {
 		o.sealed = o.sealed || suffix == sealSuffix
 	}
-	for i, st := range m.states {
-		if st == absent {
-			continue
-		}
-		o.bytes += chunk.Length(m.size, i)
-		if st == durable {
+	for i, mark := range m.marks {
+		o.bytes += mark.bytes(m.size, i)
+		if mark.state == durable {
 			o.count++
 		}
-		unsure = unsure || st == written
+		unsure = unsure || mark.state == written
 	}
 	s.bytes.Add(o.bytes)
 	if m.allocated > o.bytes+straySlack(o.bytes) {
@@ -146,7 +143,7 @@ type marks struct {
 	size      int64
 	used      time.Time
 	allocated int64
-	states    []state
+	marks     []mark
 }
 
 // readMarks reads the header and the marks of the have-map beside path.
@@ -184,20 +181,20 @@ func readMarks(path string, d chunk.Digest) (*marks, error) {
 		}
 		raw = raw[:n]
 	}
-	return &marks{size: size, used: have.ModTime(), allocated: allocated(data), states: markStates(raw, size)}, nil
+	return &marks{size: size, used: have.ModTime(), allocated: allocated(data), marks: claimedMarks(raw, size)}, nil
 }
 
-// markStates is what the marks in raw claim; missing ones are absent.
-func markStates(raw []byte, size int64) []state {
-	states := make([]state, chunk.Count(size))
-	for i := range states {
+// claimedMarks is what the marks in raw claim; missing ones are absent.
+func claimedMarks(raw []byte, size int64) []mark {
+	marks := make([]mark, chunk.Count(size))
+	for i := range marks {
 		at := markOffset(i)
 		if at+markSize > int64(len(raw)) {
 			break
 		}
-		states[i] = markState(raw[at:])
+		marks[i] = claimedMark(raw[at:], chunk.BlockCount(chunk.Length(size, i)))
 	}
-	return states
+	return marks
 }
 
 // straySlack is what a file system may take for a file beyond its bytes.
@@ -211,8 +208,8 @@ func (s *Store) punchAbsent(path string, m *marks) {
 		return
 	}
 	defer f.Close()
-	for i, st := range m.states {
-		if st != absent {
+	for i, mark := range m.marks {
+		if mark.state != absent {
 			continue
 		}
 		if err := punch(f, int64(i)*chunk.Size, chunk.Length(m.size, i)); err != nil {

@@ -167,8 +167,8 @@ func (o *object) markDurable(f *files, n int, drops uint64) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		mark := encodeMark(o.digest, i, durable, sums)
-		if _, err := f.have.WriteAt(mark[:], markOffset(i)); err != nil {
+		b := mark{state: durable, holes: o.holes[i]}.encode(o.digest, i, sums)
+		if _, err := f.have.WriteAt(b[:], markOffset(i)); err != nil {
 			return false, err
 		}
 	}

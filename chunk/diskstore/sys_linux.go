@@ -39,6 +39,16 @@ func punch(f *os.File, off, n int64) error {
 	})
 }
 
+// zero makes n bytes at off read as zeros, without taking room if the file
+// system can.
+func zero(f *os.File, off, n int64) error {
+	err := punch(f, off, n)
+	if err == nil || errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return writeZeros(f, off, n)
+}
+
 // allocated is how many bytes of the disk a file takes, -1 if unknown.
 func allocated(info os.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
