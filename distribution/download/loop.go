@@ -30,6 +30,10 @@ func (t *task) run(ctx context.Context) {
 	t.mu.Lock()
 	small := t.small
 	t.mu.Unlock()
+	if err := t.fillZeros(); err != nil {
+		t.fail(err, false)
+		return
+	}
 	if small {
 		if err := t.fetchSmall(ctx); err != nil {
 			t.fail(err, errors.Is(err, ErrWhole))

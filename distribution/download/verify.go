@@ -69,6 +69,9 @@ func (t *task) takeSeal(list *chunk.List, seal chunk.Seal) error {
 	t.finishIfWhole()
 	t.signal()
 	t.mu.Unlock()
+	if err := t.fillZeros(); err != nil {
+		return err
+	}
 	if o := t.e.deps.Observer; o != nil {
 		o.Sealed(list, seal)
 	}

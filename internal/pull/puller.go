@@ -74,26 +74,34 @@ func (p *Puller) List(ctx context.Context, r Request) ([]Object, error) {
 
 // walk reads an image's manifests.
 func (p *Puller) walk(ctx context.Context, r Request, tell func(Event)) (*walk, error) {
-	ref, err := ParseReference(r.Image)
+	w, root, err := p.begin(ctx, r, tell)
 	if err != nil {
 		return nil, err
 	}
+	if err := w.manifest(ctx, root, 0); err != nil {
+		return nil, fmt.Errorf("pulling %s: %w", r.Image, err)
+	}
+	return w, nil
+}
+
+// begin finds out which manifest is meant.
+func (p *Puller) begin(ctx context.Context, r Request, tell func(Event)) (*walk, chunk.Digest, error) {
+	ref, err := ParseReference(r.Image)
+	if err != nil {
+		return nil, ref.Digest, err
+	}
 	want, err := parsePlatforms(r.Platforms)
 	if err != nil {
-		return nil, err
+		return nil, ref.Digest, err
 	}
 	src := ref.source(r.Authorization)
 	if ref.Digest.IsZero() {
 		if ref.Digest, err = p.resolve(ctx, asNode(src), ref.Tag); err != nil {
-			return nil, fmt.Errorf("resolving %s: %w", r.Image, err)
+			return nil, ref.Digest, fmt.Errorf("resolving %s: %w", r.Image, err)
 		}
 	}
 	tell(Event{Image: r.Image, Digest: &ref.Digest})
-	w := &walk{Puller: p, src: src, platforms: want, image: r.Image, tell: tell, seen: map[chunk.Digest]bool{}}
-	if err := w.manifest(ctx, ref.Digest, 0); err != nil {
-		return nil, fmt.Errorf("pulling %s: %w", r.Image, err)
-	}
-	return w, nil
+	return &walk{Puller: p, src: src, platforms: want, image: r.Image, tell: tell, seen: map[chunk.Digest]bool{}}, ref.Digest, nil
 }
 
 // asNode lets a source without credentials use the node's.

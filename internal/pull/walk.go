@@ -40,7 +40,7 @@ func (w *walk) manifest(ctx context.Context, d chunk.Digest, depth int) error {
 		return fmt.Errorf("its indexes lie more than %d deep", maxDepth)
 	}
 	w.seen[d] = true
-	body, err := w.read(ctx, d)
+	body, err := w.read(ctx, d, true)
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", d, err)
 	}
@@ -97,6 +97,7 @@ func (w *walk) blob(descriptor v1.Descriptor, kind string) error {
 	return nil
 }
 
+// digestOf is a descriptor's digest.
 func digestOf(descriptor v1.Descriptor) (chunk.Digest, error) {
 	raw, err := hex.DecodeString(descriptor.Digest.Hex)
 	if err != nil || descriptor.Digest.Algorithm != "sha256" || len(raw) != sha256.Size {
@@ -105,17 +106,21 @@ func digestOf(descriptor v1.Descriptor) (chunk.Digest, error) {
 	return chunk.Digest(raw), nil
 }
 
-// read brings a manifest in and gives its bytes.
-func (w *walk) read(ctx context.Context, d chunk.Digest) ([]byte, error) {
+// read brings a manifest or a config in and gives its bytes.
+func (w *walk) read(ctx context.Context, d chunk.Digest, manifest bool) ([]byte, error) {
+	kind := "config"
+	if manifest {
+		kind = "manifest"
+	}
 	src := w.src
-	src.Digest, src.Manifest = d, true
+	src.Digest, src.Manifest = d, manifest
 	reader, err := w.open(ctx, src)
 	if err != nil {
 		return nil, err
 	}
 	defer reader.Close()
 	if reader.Size() > maxManifest {
-		return nil, fmt.Errorf("it has %d bytes; a manifest has at most %d", reader.Size(), maxManifest)
+		return nil, fmt.Errorf("it has %d bytes; a %s has at most %d", reader.Size(), kind, maxManifest)
 	}
 	if err := reader.Wait(ctx); err != nil {
 		return nil, err
@@ -124,7 +129,7 @@ func (w *walk) read(ctx context.Context, d chunk.Digest) ([]byte, error) {
 	if _, err := reader.CopyRange(ctx, &body, 0, reader.Size()); err != nil {
 		return nil, err
 	}
-	w.tell(Event{Image: w.image, Objects: []Object{w.now(Object{Digest: d, Kind: "manifest", Size: reader.Size(), Done: true})}})
+	w.tell(Event{Image: w.image, Objects: []Object{w.now(Object{Digest: d, Kind: kind, Size: reader.Size(), Done: true})}})
 	return body.Bytes(), nil
 }
 

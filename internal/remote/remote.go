@@ -1,0 +1,193 @@
+// Package remote opens images for the lazy file system of a node: it finds out
+// which layers an image has, has its tree derived (by the supernode, or in this
+// process where none answers), verifies the signed statement which tree that is,
+// and brings the tree into the node's store. It also makes parts of the tree's
+// objects present on demand.
+//
+// It keeps nothing itself. An Opener is safe for concurrent use.
+package remote
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+	"github.com/shoal-project/shoal/distribution/download"
+	"github.com/shoal-project/shoal/internal/nodeapi"
+	"github.com/shoal-project/shoal/internal/pull"
+	"github.com/shoal-project/shoal/layer"
+)
+
+// Opener opens images.
+type Opener struct {
+	Images *pull.Puller
+	Engine Engine
+	// Alone says that no supernode is configured.
+	Alone bool
+	// Local derives trees in this process, when there is no supernode or none
+	// answers.
+	Local func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
+	// Trust are the keys whose statements count.
+	Trust []ed25519.PublicKey
+	Log   *slog.Logger
+}
+
+// Engine is what an Opener needs of the download engine.
+type Engine interface {
+	distribution.Objects
+	Connected() (distribution.NodeID, bool)
+	Derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
+	Ensure(ctx context.Context, src distribution.Source, off, n int64, background bool) (*chunk.Bitmap, error)
+}
+
+// Open has the image's tree in the store when it returns. It tells how far that
+// is.
+func (o *Opener) Open(ctx context.Context, r nodeapi.OpenRequest, tell func(nodeapi.Progress)) (*nodeapi.Image, error) {
+	tell(nodeapi.Progress{Stage: nodeapi.StageResolve})
+	request := pull.Request{Image: r.Image, Authorization: r.Authorization}
+	if r.Platform != "" {
+		request.Platforms = []string{r.Platform}
+	}
+	found, err := o.Images.Image(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	image := describe(r.Image, found)
+	layers, err := layersOf(found)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be served lazily: %w; pull it the ordinary way", r.Image, err)
+	}
+	for _, l := range layers {
+		image.DiffIDs = append(image.DiffIDs, l.DiffID)
+	}
+	binding, err := o.derive(ctx, found.Source, layers, func(done, total int64) {
+		tell(nodeapi.Progress{Stage: nodeapi.StageLayers, Done: done, Total: total})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be served lazily: %w; the ordinary pull does not need this", r.Image, err)
+	}
+	image.Tree, image.TreeSize = binding.Tree, binding.Size
+	tell(nodeapi.Progress{Stage: nodeapi.StageTree, Total: binding.Size})
+	if err := o.bring(ctx, image); err != nil {
+		return nil, fmt.Errorf("the tree of %s: %w", r.Image, err)
+	}
+	tell(nodeapi.Progress{Stage: nodeapi.StageTree, Done: binding.Size, Total: binding.Size})
+	return image, nil
+}
+
+// derive asks the supernode, or does it here; and believes neither before the
+// statement was verified.
+func (o *Opener) derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) (*layer.Binding, error) {
+	ask := o.Local
+	if o.reachable(ctx) {
+		ask = o.Engine.Derive
+	}
+	data, err := ask(ctx, src, layers, tell)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := layer.ParseBinding(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := binding.Verify(o.Trust); err != nil {
+		return nil, err
+	}
+	same := slices.EqualFunc(binding.DiffIDs, layers, func(d chunk.Digest, l distribution.Layer) bool { return d == l.DiffID })
+	if !same {
+		return nil, fmt.Errorf("%w: it is for other layers than were asked for", layer.ErrBinding)
+	}
+	return binding, nil
+}
+
+// reachPatience is how long a supernode that was just lost, or not found yet, is
+// waited for before this node does the work.
+const reachPatience = 2 * time.Second
+
+func (o *Opener) reachable(ctx context.Context) bool {
+	if o.Alone {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachPatience)
+	defer cancel()
+	for {
+		if _, ok := o.Engine.Connected(); ok {
+			return true
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// bring has the whole tree in the store.
+func (o *Opener) bring(ctx context.Context, image *nodeapi.Image) error {
+	_, err := o.Engine.Ensure(ctx, derivedSource(image.Registry, image.Repository, image.Tree, image.TreeSize), 0, image.TreeSize, false)
+	return err
+}
+
+func derivedSource(registry, repository string, object chunk.Digest, size int64) distribution.Source {
+	return distribution.Source{Registry: registry, Repository: repository, Digest: object, Size: size, Derived: true}
+}
+
+// Fetch makes bytes of an object present.
+func (o *Opener) Fetch(ctx context.Context, r nodeapi.FetchRequest) (*chunk.Bitmap, error) {
+	have, err := o.Engine.Ensure(ctx, derivedSource(r.Registry, r.Repository, r.Object, r.Size), r.Offset, r.Length, r.Background)
+	if errors.Is(err, download.ErrAbsent) {
+		err = fmt.Errorf("%w: %w", nodeapi.ErrAbsent, err)
+	}
+	if err == nil && have.Len() != chunk.BlockCount(r.Size) {
+		err = fmt.Errorf("the object has another size than %d", r.Size)
+	}
+	return have, err
+}
+
+// layersOf pairs the manifest's layers with the config's diffIDs. Without a
+// diffID a layer's plain bytes cannot be proved.
+func layersOf(found *pull.Image) ([]distribution.Layer, error) {
+	ids := found.Config.RootFS.DiffIDs
+	if len(ids) != len(found.Layers) {
+		return nil, fmt.Errorf("its config has %d diffIDs for %d layers", len(ids), len(found.Layers))
+	}
+	layers := make([]distribution.Layer, len(ids))
+	for i, descriptor := range found.Layers {
+		blob, err := chunk.ParseDigest(descriptor.Digest.String())
+		if err != nil {
+			return nil, err
+		}
+		diffID, err := chunk.ParseDigest(ids[i].String())
+		if err != nil {
+			return nil, err
+		}
+		layers[i] = distribution.Layer{Blob: blob, Size: descriptor.Size, DiffID: diffID}
+	}
+	return layers, nil
+}
+
+// describe tells of an image all that is known before its tree.
+func describe(reference string, found *pull.Image) *nodeapi.Image {
+	c := found.Config
+	platform := v1.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
+	image := &nodeapi.Image{
+		Reference: reference, Registry: found.Source.Registry, Repository: found.Source.Repository,
+		Manifest: found.Manifest, Config: found.ConfigID, Platform: platform.String(),
+		Env: c.Config.Env, Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd,
+		WorkingDir: c.Config.WorkingDir, User: c.Config.User,
+	}
+	for _, l := range found.Layers {
+		if d, err := chunk.ParseDigest(l.Digest.String()); err == nil {
+			image.Layers = append(image.Layers, nodeapi.Layer{Digest: d, Size: l.Size, MediaType: string(l.MediaType)})
+		}
+	}
+	return image
+}
