@@ -1,0 +1,168 @@
+//go:build linux
+
+package content
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/internal/nodeapi"
+)
+
+// Peer is whom missing bytes are asked of; a [nodeapi.Client] is one.
+type Peer interface {
+	Fetch(ctx context.Context, r nodeapi.FetchRequest) (*chunk.Bitmap, error)
+}
+
+// Config bounds what is asked of the peer at a time.
+type Config struct {
+	Demand int // requests that reads wait for
+	Ahead  int // requests ahead of reads
+	// Fill is how many pieces the background fill has in flight, FillRate its
+	// bytes per second over all images; 0 is no bound.
+	Fill     int
+	FillRate int64
+	// A request that failed is repeated after Backoff, then after twice that, up
+	// to BackoffLimit; one that brings nothing for Attempt makes room for others.
+	Backoff, BackoffLimit, Attempt time.Duration
+}
+
+// Default is for one node.
+func Default() Config {
+	return Config{
+		Demand: 64, Ahead: 8, Fill: 4,
+		Backoff: 50 * time.Millisecond, BackoffLimit: 2 * time.Second, Attempt: 30 * time.Second,
+	}
+}
+
+// Table has the objects of all images, each once.
+type Table struct {
+	cfg    Config
+	peer   Peer
+	dir    func() string
+	log    *slog.Logger
+	metric *Metrics
+
+	ctx  context.Context // ends all that runs detached from its asker
+	stop context.CancelFunc
+	runs sync.WaitGroup
+
+	away    atomic.Bool // the last request found no peer
+	demand  chan struct{}
+	ahead   chan aheadJob
+	filling chan struct{}
+	limit   *rate.Limiter // nil is none
+	quiet   quiet
+
+	mu      sync.Mutex
+	objects map[chunk.Digest]*object
+}
+
+// New is a table over the store whose directory dir tells.
+func New(cfg Config, peer Peer, dir func() string, log *slog.Logger, metric *Metrics) *Table {
+	t := &Table{
+		cfg: cfg, peer: peer, dir: dir, log: log, metric: metric,
+		demand: make(chan struct{}, cfg.Demand), ahead: make(chan aheadJob, maxAhead), filling: make(chan struct{}, cfg.Fill),
+		objects: map[chunk.Digest]*object{},
+	}
+	if cfg.FillRate > 0 {
+		t.limit = rate.NewLimiter(rate.Limit(cfg.FillRate), chunk.Size)
+	}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	for range cfg.Ahead {
+		t.runs.Go(t.runAhead)
+	}
+	return t
+}
+
+// Close ends what runs, and waits for it. Reads that wait fail.
+func (t *Table) Close() {
+	t.stop()
+	t.runs.Wait()
+}
+
+// Away tells whether the last request found no peer.
+func (t *Table) Away() bool { return t.away.Load() }
+
+// path is where the store keeps an object's bytes.
+func (t *Table) path(d chunk.Digest) string {
+	return filepath.Join(t.dir(), d.Hex()[:2], d.Hex())
+}
+
+// take is the object of a name, for one more image; give gives it back. The
+// table's lock is held.
+func (t *Table) take(d chunk.Digest, size int64, image *Image) *object {
+	o := t.objects[d]
+	if o == nil || o.size != size || o.isReplaced() {
+		o = newObject(t, d, size)
+		t.objects[d] = o
+	}
+	if !o.images[image] && !o.whole {
+		image.missing++
+	}
+	o.images[image] = true
+	return o
+}
+
+func (t *Table) give(o *object, image *Image) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(o.images, image)
+	if len(o.images) == 0 && t.objects[o.digest] == o {
+		delete(t.objects, o.digest)
+	}
+}
+
+// completed tells the images of an object that it is whole.
+func (t *Table) completed(o *object) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o.whole = true
+	for image := range o.images {
+		image.missing--
+		image.announce()
+	}
+}
+
+// quiet tells when no read waits.
+type quiet struct {
+	mu      sync.Mutex
+	waiting int
+	none    chan struct{} // closed when waiting falls to 0; nil while it is 0
+}
+
+func (q *quiet) add(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting == 0 {
+		q.none = make(chan struct{})
+	}
+	if q.waiting += n; q.waiting == 0 {
+		close(q.none)
+		q.none = nil
+	}
+}
+
+// wait returns when no read waits, or patience or ctx ends.
+func (q *quiet) wait(ctx context.Context, patience time.Duration) {
+	q.mu.Lock()
+	none := q.none
+	q.mu.Unlock()
+	if none == nil {
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-none:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
