@@ -24,8 +24,8 @@ const (
 )
 
 // Entry is one entry of a layer, as its tar stream gave it. Of whiteouts and
-// opaque marks only Path and Type mean anything; of hard links, only these and
-// Target.
+// opaque marks only Path and Type mean anything. A hard link has the attributes
+// of its own header.
 //
 // Strings and byte slices that [Map.Entry] gives lie in the map: they are
 // read-only, and valid until the map is closed.
