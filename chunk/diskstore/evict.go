@@ -106,7 +106,7 @@ func (s *Store) idleByAge() []*object {
 	defer s.mu.Unlock()
 	idle := make([]*object, 0, len(s.objects))
 	for _, o := range s.objects {
-		if o.handles == 0 && !o.removing {
+		if s.idle(o) {
 			idle = append(idle, o)
 		}
 	}
@@ -114,10 +114,15 @@ func (s *Store) idleByAge() []*object {
 	return idle
 }
 
+// idle tells whether o may be evicted. The lock is held.
+func (s *Store) idle(o *object) bool {
+	return o.handles == 0 && !o.removing && s.pinned[o.digest] == 0
+}
+
 // evict removes o unless somebody took it into use meanwhile.
 func (s *Store) evict(o *object) bool {
 	s.mu.Lock()
-	idle := o.handles == 0 && !o.removing
+	idle := s.idle(o)
 	o.removing = o.removing || idle
 	s.mu.Unlock()
 	if !idle {

@@ -3,6 +3,7 @@ package diskstore
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,10 @@ const (
 	haveSuffix = ".have"
 	sealSuffix = ".seal"
 	tempSuffix = ".tmp"
+	pinSuffix  = ".pin"
 	lockName   = "lock"
+	pinsName   = "pins"
+	bootName   = "boot"
 )
 
 func fanDir(dir string, first byte) string {
@@ -49,14 +53,64 @@ func parseFan(name string) (byte, bool) {
 // createIn opens a file anew, making its directory if it is the first there.
 func createIn(path string) (*os.File, error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_TRUNC
-	f, err := os.OpenFile(path, flags, 0o600)
+	var f *os.File
+	err := inFan(path, func() (err error) {
+		f, err = os.OpenFile(path, flags, 0o600)
+		return err
+	})
+	return f, err
+}
+
+// inFan does what makes the file at path, and its directory if that was missing.
+func inFan(path string, do func() error) error {
+	err := do()
 	if !errors.Is(err, os.ErrNotExist) {
-		return f, err
+		return err
 	}
 	if err := os.Mkdir(parentDir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return do()
+}
+
+// replaceFile replaces a file durably: after a crash there is the old or the new
+// one, and perhaps a temporary one by the pattern.
+func replaceFile(path, pattern string, b []byte) (err error) {
+	f, err := os.CreateTemp(parentDir(path), pattern)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(parentDir(path))
+}
+
+// plainOnly is a file that was just opened, if it is a plain one.
+func plainOnly(f *os.File, err error) (*os.File, error) {
+	if err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, flags, 0o600)
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is not a plain file", errDamaged, f.Name())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // syncNames makes the names of an object's files durable.

@@ -40,10 +40,15 @@ func (s *Store) scan() (unsure []*object, err error) {
 		})
 	}
 	for _, name := range names {
-		if first, ok := parseFan(name); ok {
+		first, ok := parseFan(name)
+		path := filepath.Join(s.dir, name)
+		switch {
+		case ok:
 			firsts <- first
-		} else if name != lockName {
-			s.log.Warn("a file that is not the store's lies in its directory", "file", filepath.Join(s.dir, name))
+		case strings.HasSuffix(name, tempSuffix):
+			s.removeLeftover(path)
+		case name != lockName && name != pinsName && name != bootName:
+			s.log.Warn("a file that is not the store's lies in its directory", "file", path)
 		}
 	}
 	close(firsts)

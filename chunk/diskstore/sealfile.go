@@ -71,7 +71,7 @@ func decodeSeal(b []byte) (*chunk.List, chunk.Seal, error) {
 
 // readSeal reads an object's seal file; no list and no error if there is none.
 func readSeal(path string, d chunk.Digest, size int64) (*chunk.List, chunk.Seal, error) {
-	f, err := os.Open(path)
+	f, err := openPlain(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, chunk.Seal{}, nil
 	}
@@ -93,33 +93,13 @@ func readSeal(path string, d chunk.Digest, size int64) (*chunk.List, chunk.Seal,
 	return l, s, nil
 }
 
-// writeSeal replaces a seal file durably: after a crash there is the old or the
-// new one.
-func writeSeal(path string, l *chunk.List, s chunk.Seal) (err error) {
+// writeSeal replaces a seal file durably.
+func writeSeal(path string, l *chunk.List, s chunk.Seal) error {
 	b, err := encodeSeal(l, s)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(parentDir(path), "seal-*"+tempSuffix)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(parentDir(path))
+	return replaceFile(path, "seal-*"+tempSuffix, b)
 }
 
 // recordSeal writes the seal beside o and drops the chunks that differ. A crash

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +31,11 @@ type Store struct {
 
 	mu      sync.Mutex // guards the table and what object says it guards
 	objects map[chunk.Digest]*object
+	ingests map[*ingest]struct{}
+	pins    map[string][]chunk.Digest
+	pinned  map[chunk.Digest]int // by how many pins
+
+	pinMu sync.Mutex // one pin is changed at a time, without mu
 
 	dirtyMu  sync.Mutex // guards dirty and unsynced
 	dirty    map[*object]struct{}
@@ -57,6 +64,9 @@ func Open(dir string, cfg Config, log *slog.Logger, m *Metrics) (*Store, error) 
 		dir: dir, cfg: cfg, log: log, metrics: m,
 		free:     func() (int64, error) { return freeBytes(dir) },
 		objects:  make(map[chunk.Digest]*object),
+		ingests:  make(map[*ingest]struct{}),
+		pins:     make(map[string][]chunk.Digest),
+		pinned:   make(map[chunk.Digest]int),
 		dirty:    make(map[*object]struct{}),
 		syncNow:  make(chan struct{}, 1),
 		evictNow: make(chan struct{}, 1),
@@ -64,7 +74,7 @@ func Open(dir string, cfg Config, log *slog.Logger, m *Metrics) (*Store, error) 
 	if err := s.takeDir(); err != nil {
 		return nil, fmt.Errorf("open the store in %s: %w", dir, err)
 	}
-	unsure, err := s.scan()
+	unsure, err := s.readDir()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), s.lock.Close())
 	}
@@ -81,6 +91,16 @@ func (s *Store) takeDir() (err error) {
 	}
 	s.lock, err = lockFile(filepath.Join(s.dir, lockName))
 	return err
+}
+
+// readDir takes stock of what the directory has; it returns the objects with
+// chunks that a crash left in doubt.
+func (s *Store) readDir() ([]*object, error) {
+	if err := s.forgetBoot(); err != nil {
+		return nil, err
+	}
+	unsure, err := s.scan()
+	return unsure, errors.Join(err, s.loadPins())
 }
 
 // start runs the background tasks, until Close.
@@ -106,7 +126,7 @@ func (s *Store) Open(d chunk.Digest) (chunk.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, err)
 	}
-	h, err := s.attach(o)
+	h, err := s.attach(o, (*object).load)
 	if errors.Is(err, errDamaged) {
 		err = chunk.ErrNotFound
 	}
@@ -121,12 +141,21 @@ func (s *Store) Create(d chunk.Digest, size int64) (chunk.Object, error) {
 	if size < 0 || size > chunk.MaxObject {
 		return nil, fmt.Errorf("create %s of %d bytes: %w", d, size, chunk.ErrSize)
 	}
+	h, err := s.create(d, size, (*object).load)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// create is Create with another way to load the object.
+func (s *Store) create(d chunk.Digest, size int64, load func(*object) (*files, error)) (*handle, error) {
 	for {
 		o, err := s.acquire(d, size)
 		if err != nil {
 			return nil, fmt.Errorf("create %s: %w", d, err)
 		}
-		h, err := s.attach(o)
+		h, err := s.attach(o, load)
 		switch {
 		case errors.Is(err, errDamaged):
 			<-o.gone // its last user removes it; then there is room for a new one
@@ -139,7 +168,7 @@ func (s *Store) Create(d chunk.Digest, size int64) (chunk.Object, error) {
 			return nil, fmt.Errorf("create %s of %d bytes, it has %d: %w", d, size, o.size, chunk.ErrSize)
 		default:
 			h.Close()
-			if err := s.Remove(d); err != nil && !errors.Is(err, chunk.ErrNotFound) && !errors.Is(err, chunk.ErrInUse) {
+			if err := s.remove(d, false); err != nil && !errors.Is(err, chunk.ErrNotFound) && !errors.Is(err, chunk.ErrInUse) {
 				return nil, fmt.Errorf("create %s: %w", d, err)
 			}
 		}
@@ -197,8 +226,8 @@ func (s *Store) insert(o *object) {
 
 // attach makes a handle for a user that acquire counted; on an error it is
 // counted no longer.
-func (s *Store) attach(o *object) (*handle, error) {
-	f, err := o.load()
+func (s *Store) attach(o *object, load func(*object) (*files, error)) (*handle, error) {
+	f, err := load(o)
 	if err != nil {
 		s.release(o)
 		return nil, err
@@ -218,7 +247,11 @@ func (s *Store) release(o *object) {
 }
 
 // Remove implements chunk.Store.
-func (s *Store) Remove(d chunk.Digest) error {
+func (s *Store) Remove(d chunk.Digest) error { return s.remove(d, true) }
+
+// remove is Remove; one of another size than its name proves goes whether it is
+// pinned or not.
+func (s *Store) remove(d chunk.Digest, heedPins bool) error {
 	s.mu.Lock()
 	o, ok := s.objects[d]
 	var err error
@@ -227,7 +260,7 @@ func (s *Store) Remove(d chunk.Digest) error {
 		err = chunk.ErrClosed
 	case !ok || o.removing:
 		err = chunk.ErrNotFound
-	case o.handles > 0:
+	case o.handles > 0, heedPins && s.pinned[d] > 0:
 		err = chunk.ErrInUse
 	default:
 		o.removing = true
@@ -288,11 +321,15 @@ func (s *Store) Close() error {
 	for _, o := range s.objects {
 		objects = append(objects, o)
 	}
+	ingests := slices.Collect(maps.Keys(s.ingests))
 	s.mu.Unlock()
 
 	s.stop()
 	s.tasks.Wait()
 	var errs []error
+	for _, in := range ingests {
+		errs = append(errs, in.Abort())
+	}
 	for _, o := range objects {
 		errs = append(errs, o.shut())
 	}

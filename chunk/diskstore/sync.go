@@ -45,12 +45,18 @@ func (o *object) dequeue(n int) {
 }
 
 // recheck settles what a crash left in doubt, so that the listing is whole soon
-// after the start.
+// after the start, and then lets others believe it.
 func (s *Store) recheck(unsure []*object) {
+	all := true
 	for _, o := range unsure {
-		if h, err := s.Open(o.digest); err == nil {
+		h, err := s.Open(o.digest)
+		if err == nil {
 			h.Close()
 		}
+		all = all && (err == nil || errors.Is(err, chunk.ErrNotFound))
+	}
+	if all && !s.closed.Load() {
+		s.noteBoot()
 	}
 }
 

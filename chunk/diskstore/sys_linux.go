@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,26 @@ func zero(f *os.File, off, n int64) error {
 		return err
 	}
 	return writeZeros(f, off, n)
+}
+
+// openPlain opens a file for reading, but no link, and nothing that would wait
+// or that is not a plain file.
+func openPlain(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return plainOnly(f, err)
+}
+
+// bootID names this run of the kernel: what it holds in memory is lost when the
+// name changes. Empty if unknown.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // allocated is how many bytes of the disk a file takes, -1 if unknown.

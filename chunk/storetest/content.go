@@ -22,6 +22,27 @@ func NewContent(seed byte, size int) Content {
 	return Content{Digest: chunk.SumBytes(b), Bytes: b}
 }
 
+// NewSparse is NewContent with some blocks of zeros.
+func NewSparse(seed byte, size int, zeros ...int) Content {
+	b := NewContent(seed, size).Bytes
+	for _, block := range zeros {
+		at := block * chunk.BlockSize
+		clear(b[at:min(at+chunk.BlockSize, size)])
+	}
+	return Content{Digest: chunk.SumBytes(b), Bytes: b}
+}
+
+// Room is what the object counts for in a store, whole: all but its blocks of
+// zeros.
+func (c Content) Room() (n int64) {
+	for at := 0; at < len(c.Bytes); at += chunk.BlockSize {
+		if block := c.Bytes[at:min(at+chunk.BlockSize, len(c.Bytes))]; !chunk.IsZero(block) {
+			n += int64(len(block))
+		}
+	}
+	return n
+}
+
 // Size is the length in bytes.
 func (c Content) Size() int64 { return int64(len(c.Bytes)) }
 
@@ -55,14 +76,17 @@ func (c Content) Sealed(t testing.TB, seed byte) (*chunk.List, chunk.Seal) {
 	return list, seal
 }
 
-// Write gives the store chunk i block by block, without putting it.
+// Write gives the store chunk i block by block, but for those of zeros, without
+// putting it.
 func (c Content) Write(t testing.TB, o chunk.Object, i int) {
 	t.Helper()
 	data, at := c.Chunk(i), int64(i)*chunk.Size
 	for len(data) > 0 {
 		n := min(len(data), chunk.BlockSize)
-		if _, err := o.WriteAt(data[:n], at); err != nil {
-			t.Fatalf("write chunk %d: %v", i, err)
+		if !chunk.IsZero(data[:n]) {
+			if _, err := o.WriteAt(data[:n], at); err != nil {
+				t.Fatalf("write chunk %d: %v", i, err)
+			}
 		}
 		data, at = data[n:], at+int64(n)
 	}

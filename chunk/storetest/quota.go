@@ -17,6 +17,21 @@ func (s *suite) runQuota(t *testing.T) {
 		t.Cleanup(func() { store.Close() })
 		testFull(t, store)
 	})
+	t.Run("quota and ingest", func(t *testing.T) {
+		store := s.openQuota(t, 4*chunk.Size)
+		t.Cleanup(func() { store.Close() })
+		testIngestQuota(t, store)
+	})
+	t.Run("quota counts nothing twice", func(t *testing.T) {
+		store := s.openQuota(t, 3*chunk.Size)
+		t.Cleanup(func() { store.Close() })
+		testIngestNotTwice(t, store)
+	})
+	t.Run("quota and pins", func(t *testing.T) {
+		store := s.openQuota(t, 3*chunk.Size)
+		t.Cleanup(func() { store.Close() })
+		testPinQuota(t, store)
+	})
 }
 
 func testEviction(t *testing.T, s chunk.Store) {

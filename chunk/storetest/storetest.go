@@ -62,6 +62,18 @@ func Run(t *testing.T, open func(t *testing.T) chunk.Store, options ...Option) {
 		"closed store":           testClosedStore,
 		"many at once":           testConcurrent,
 		"empty object":           testEmptyObject,
+		"zeros unwritten":        testZerosUnwritten,
+		"zeros over junk":        testZerosOverJunk,
+		"ingest":                 testIngest,
+		"ingest of another size": testIngestSize,
+		"ingest aborted":         testIngestAborted,
+		"ingest of what is here": testIngestHere,
+		"ingest of a part here":  testIngestPart,
+		"ingest against a seal":  testIngestSealed,
+		"ingest, size taken":     testIngestReplaces,
+		"ingests at once":        testIngestsAtOnce,
+		"pin":                    testPin,
+		"pin refused":            testPinRefused,
 	})
 	if s.openQuota != nil {
 		s.runQuota(t)
