@@ -28,7 +28,7 @@ type Config struct {
 	Stall time.Duration `mapstructure:"stall"`
 	// Round is how long digests and grants are gathered before they are sent.
 	Round time.Duration `mapstructure:"round"`
-	// OriginParallel is how many chunks may be granted from origins at a time in
+	// OriginParallel is how many requests to origins may be granted at a time in
 	// mode spread, over all members; each has at least one.
 	OriginParallel int `mapstructure:"origin_parallel"`
 }
@@ -113,6 +113,7 @@ type Coordinator struct {
 	accused map[distribution.NodeID]map[distribution.NodeID]bool
 	banned  map[distribution.NodeID]bool
 	pace    pace
+	rounds  uint64 // counts them
 }
 
 // New makes a coordinator; Bind gives it its engine before Run and Serve.
@@ -195,6 +196,7 @@ func (c *Coordinator) round(now time.Time) {
 	c.seenMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.rounds++
 	for _, f := range seen {
 		f()
 	}
@@ -204,6 +206,7 @@ func (c *Coordinator) round(now time.Time) {
 		c.sendDigests(s)
 		c.allot(s, now)
 	}
+	c.allotOrigins(now)
 	c.metric.observe(c)
 }
 

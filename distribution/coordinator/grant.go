@@ -6,40 +6,45 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 )
 
-// allot grants what may be granted now: each unit once before any twice, to the
-// member with the least on its hands.
+// allot grants what may be granted now of the supernode's upload: each unit once
+// before any twice, to the member with the least on its hands.
 func (c *Coordinator) allot(s *swarm, now time.Time) {
 	if !s.opened || s.derived || s.direct() {
 		return
 	}
-	spread := c.spread(s)
-	if !spread && !s.fetched {
-		return
+	if s.fetched {
+		grants := grants{}
+		c.allotUpload(s, grants, now)
+		grants.tell()
+		c.open(s)
 	}
-	grants := map[*part]*distribution.Grant{}
+}
+
+// grants are what one round says to the members of a swarm.
+type grants map[*part]*distribution.Grant
+
+func (g grants) tell() {
+	for p, grant := range g {
+		p.m.tell(grant)
+	}
+}
+
+// allotUpload grants from the supernode's own upload.
+func (c *Coordinator) allotUpload(s *swarm, grants grants, now time.Time) {
 	for u := s.next; u < len(s.times); u++ {
-		if s.times[u] > 0 {
-			continue
-		}
 		// A unit is granted once it begins to be here: one that the origin is yet to
 		// send would only take the place of one that could move now.
-		if !spread && !s.present.Has(u*s.unit) {
+		if s.times[u] > 0 || !s.present.Has(u*s.unit) {
 			continue
 		}
-		if !spread && s.holds(s.present, u) && !c.pace.room() {
+		if s.holds(s.present, u) && !c.pace.room() {
 			continue
 		}
-		p := c.taker(s, u, spread)
+		p := c.taker(s, u, anybody)
 		if p == nil {
-			break
+			return
 		}
-		c.grant(s, p, u, spread, grants, now)
-	}
-	for p, g := range grants {
-		p.m.tell(g)
-	}
-	if !spread {
-		c.open(s)
+		c.grant(s, p, u, 1, grants, now)
 	}
 }
 
@@ -52,14 +57,10 @@ func (c *Coordinator) spread(s *swarm) bool {
 // taker is the member that should take unit u: one that wants it, has the fewest
 // units outstanding, then took the fewest, over all objects: whoever takes a unit
 // will be asked for it by all others, so uplinks are loaded evenly.
-func (c *Coordinator) taker(s *swarm, u int, spread bool) *part {
-	share := max(1, c.cfg.OriginParallel/max(1, s.wanting()))
+func (c *Coordinator) taker(s *swarm, u int, may func(m *member) bool) *part {
 	var best *part
 	for _, p := range s.parts {
-		if !p.wants || p.have == nil || len(p.out) >= maxPace || s.holds(p.have, u) {
-			continue
-		}
-		if spread && p.m.origins >= share {
+		if !p.wants || !may(p.m) || p.have == nil || len(p.out) >= maxPace || s.holds(p.have, u) {
 			continue
 		}
 		if best == nil || p.m.pending < best.m.pending || p.m.pending == best.m.pending && p.m.taken < best.m.taken {
@@ -69,46 +70,46 @@ func (c *Coordinator) taker(s *swarm, u int, spread bool) *part {
 	return best
 }
 
-func (s *swarm) wanting() int {
-	n := 0
-	for _, p := range s.parts {
-		if p.wants {
-			n++
-		}
-	}
-	return n
-}
+func anybody(*member) bool { return true }
 
-func (c *Coordinator) grant(s *swarm, p *part, u int, spread bool, grants map[*part]*distribution.Grant, now time.Time) {
-	if _, already := p.out[u]; already {
-		return
-	}
-	s.times[u]++
-	// Only a unit that is whole here waits for the supernode's upload; another
-	// waits for the origin, and must not take its place.
-	paced := !spread && s.holds(s.present, u)
-	p.out[u] = outstanding{since: now, origin: spread, paced: paced}
-	p.m.pending++
-	p.m.taken++
-	if spread {
-		p.fetches[u] = true
-		p.m.origins++
-	}
-	if paced {
-		c.pace.out++
-	}
+// grant allots n units from u on, which lie in one chunk, as one request.
+func (c *Coordinator) grant(s *swarm, p *part, u, n int, grants grants, now time.Time) {
+	spread := c.spread(s)
+	r := &request{moved: now, origin: spread}
 	g := grants[p]
 	if g == nil {
 		g = &distribution.Grant{Object: s.id, Origin: spread}
 		grants[p] = g
 	}
-	span := s.span(u)
-	if n := len(g.Spans); n > 0 && g.Spans[n-1].End() == int(span.First) {
-		g.Spans[n-1].N += span.N
-	} else if n < distribution.MaxSpans {
-		g.Spans = append(g.Spans, span)
+	for end := u + n; u < end; u++ {
+		if _, already := p.out[u]; already || len(g.Spans) >= distribution.MaxSpans {
+			continue
+		}
+		s.mark(u, 1)
+		// Only a unit that is whole here waits for the supernode's upload; another
+		// waits for the origin, and must not take its place.
+		o := outstanding{since: now, request: r, paced: !spread && s.holds(s.present, u)}
+		if o.paced {
+			c.pace.out++
+		}
+		p.out[u] = o
+		r.left++
+		p.m.pending++
+		p.m.taken++
+		if spread {
+			p.fetches[u] = true
+		}
+		if span, k := s.span(u), len(g.Spans); k > 0 && r.left > 1 {
+			g.Spans[k-1].N += span.N
+		} else {
+			g.Spans = append(g.Spans, span)
+		}
+		c.metric.Grants.WithLabelValues(grantKind(spread)).Inc()
 	}
-	c.metric.Grants.WithLabelValues(grantKind(spread)).Inc()
+	if spread && r.left > 0 {
+		p.m.requests++
+		s.requests++
+	}
 }
 
 func grantKind(spread bool) string {
@@ -149,19 +150,28 @@ func (c *Coordinator) anyFull(s *swarm) bool {
 	return false
 }
 
-// reclaim takes grants back that bring nothing.
+// reclaim takes grants back that bring nothing. Slow is not dead: a member tells
+// of a request that moves at all, and one that is usually slow is given longer.
 func (c *Coordinator) reclaim(s *swarm, now time.Time) {
 	for _, p := range s.parts {
-		if now.Sub(p.moved) < c.cfg.Stall {
-			continue
-		}
+		patience := max(c.cfg.Stall, 4*p.m.usual)
 		for u, o := range p.out {
-			if now.Sub(o.since) > c.cfg.Stall {
+			if now.Sub(o.request.moved) > patience {
 				c.metric.Reclaimed.Inc()
 				c.ungrant(s, p, u)
 			}
 		}
 	}
+}
+
+// moved books a sign of life of a request.
+func (m *member) moved(r *request, now time.Time) {
+	gap := now.Sub(r.moved)
+	r.moved = now
+	if gap > m.usual {
+		m.usual = gap
+	}
+	m.usual += (gap - m.usual) / 16
 }
 
 // settle books the end of a grant: it arrived, or will not.
@@ -176,9 +186,12 @@ func (c *Coordinator) settle(s *swarm, p *part, u int, arrived bool, now time.Ti
 		}
 		s.usual += (took - s.usual) / 4
 	}
+	if o.request.left--; o.request.left == 0 && o.request.origin {
+		p.m.requests--
+		s.requests--
+	}
 	switch {
-	case o.origin:
-		p.m.origins--
+	case o.request.origin:
 	case arrived:
 		c.pace.arrived(o.paced, now)
 	case o.paced:
@@ -193,9 +206,8 @@ func (c *Coordinator) ungrant(s *swarm, p *part, u int) {
 	}
 	c.settle(s, p, u, false, time.Now())
 	if s.times[u] > 0 {
-		s.times[u]--
+		s.mark(u, -1)
 	}
-	s.next = min(s.next, u)
 }
 
 // onNeed grants again what nobody offers to a member, if the supernode has it.
@@ -210,20 +222,20 @@ func (c *Coordinator) onNeed(m *member, msg *distribution.Need) {
 		c.fetch(s)
 		return
 	}
-	grants := map[*part]*distribution.Grant{}
+	grants := grants{}
 	s.each(msg.Spans, func(u int) {
 		switch {
 		case s.holds(p.have, u):
 		case !spread && !s.present.Has(u*s.unit):
 		case !spread && !c.pace.room() && len(p.out) > 0:
 		case c.pending(s, u, now), spread && s.heldByAnother(p, u):
+		case spread:
+			c.needOrigin(s, p, u, now)
 		default:
-			c.grant(s, p, u, spread, grants, now)
+			c.grant(s, p, u, 1, grants, now)
 		}
 	})
-	for p, g := range grants {
-		p.m.tell(g)
-	}
+	grants.tell()
 }
 
 // patience is how long a grant is waited for before somebody else may have it.
@@ -245,11 +257,12 @@ func (s *swarm) heldByAnother(p *part, u int) bool {
 	return false
 }
 
-// pending tells whether somebody was granted unit u and has not taken much longer
-// than is usual in the swarm: the asker can have it from there soon.
+// pending tells whether somebody was granted unit u and will have it: the asker
+// can have it from there soon. From the origin nothing is fetched twice while it
+// may come; the supernode's upload is not worth more than the usual time.
 func (c *Coordinator) pending(s *swarm, u int, now time.Time) bool {
 	for _, p := range s.parts {
-		if o, ok := p.out[u]; ok && now.Sub(o.since) < s.patience(c.cfg.Stall) {
+		if o, ok := p.out[u]; ok && (o.request.origin || now.Sub(o.since) < s.patience(c.cfg.Stall)) {
 			return true
 		}
 	}
@@ -263,8 +276,12 @@ func (c *Coordinator) onProgress(m *member, msg *distribution.Progress) {
 		return
 	}
 	p, now := s.parts[m.ID], time.Now()
-	if len(msg.Got) > 0 {
-		p.moved = now
+	for _, spans := range [][]distribution.Span{msg.Got, msg.Coming} {
+		s.each(spans, func(u int) {
+			if o, ok := p.out[u]; ok {
+				m.moved(o.request, now)
+			}
+		})
 	}
 	for _, span := range msg.Got {
 		for b := int(span.First); b < min(span.End(), p.have.Len()); b++ {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/shoal-project/shoal/distribution"
 )
@@ -12,9 +13,13 @@ import (
 type member struct {
 	distribution.Member
 	conn distribution.Conn
-	// Units granted to it over all objects: those outstanding, those of them from
-	// origins, and all that it ever took. Guarded by the coordinator's mu.
-	pending, origins, taken int
+	// Units granted to it over all objects: those outstanding, and all that it ever
+	// took; requests to origins outstanding, and the last round that began one.
+	// Guarded by the coordinator's mu.
+	pending, taken, requests int
+	round                    uint64
+	works                    bool          // see Coordinator.work
+	usual                    time.Duration // between two signs of life of a request, smoothed
 	// Images that are being derived for it. Guarded by the coordinator's mu.
 	deriving int
 

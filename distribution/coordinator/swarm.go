@@ -32,15 +32,24 @@ type swarm struct {
 	unit      int           // blocks a grant
 	times     []uint8       // how often each unit was granted, or is held by a member
 	next      int           // no unit before it is at zero times
+	left      int           // units at zero times
+	requests  int           // granted to origins and outstanding
 	fullSince time.Time     // since when some member has everything
 	usual     time.Duration // that a unit takes from its grant to its arrival, smoothed
 }
 
 // outstanding is a grant that has not ended.
 type outstanding struct {
-	since  time.Time
+	since   time.Time
+	paced   bool // counted by the pace
+	request *request
+}
+
+// request is a run of granted units that a member fetches as one.
+type request struct {
+	left   int       // units outstanding
+	moved  time.Time // when it was last heard to move
 	origin bool
-	paced  bool // counted by the pace
 }
 
 // part is a member's place in a swarm.
@@ -50,7 +59,6 @@ type part struct {
 	full    bool
 	have    *chunk.Bitmap
 	out     map[int]outstanding // units granted and not there yet
-	moved   time.Time           // last progress
 	fetches map[int]bool        // units that it was ever granted to fetch from the origin
 	knows   map[distribution.NodeID]bool
 	open    bool // told that the supernode may be asked for anything
@@ -64,6 +72,7 @@ func (s *swarm) prepare(size int64, unit int) {
 	s.sums = make([]chunk.Digest, n)
 	units := (n + unit - 1) / unit
 	s.times = make([]uint8, units)
+	s.left = units
 	s.who = make([]distribution.NodeID, n)
 	for _, p := range s.parts {
 		p.sized(n)
@@ -89,6 +98,18 @@ func (s *swarm) span(u int) distribution.Span {
 func (s *swarm) holds(have *chunk.Bitmap, u int) bool {
 	span := s.span(u)
 	return have.NextClear(int(span.First)) >= span.End()
+}
+
+// mark books that unit u was granted (1), or was not after all (-1).
+func (s *swarm) mark(u, change int) {
+	if s.times[u] == 0 {
+		s.left--
+	}
+	s.times[u] = uint8(min(255, int(s.times[u])+change))
+	if s.times[u] == 0 {
+		s.left++
+		s.next = min(s.next, u)
+	}
 }
 
 // advance moves next over units that were granted.
@@ -126,7 +147,7 @@ func (s *swarm) wanted() bool {
 func (s *swarm) count(p *part) {
 	for u := range s.times {
 		if s.times[u] == 0 && s.holds(p.have, u) {
-			s.times[u] = 1
+			s.mark(u, 1)
 		}
 	}
 }

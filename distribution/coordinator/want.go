@@ -41,7 +41,7 @@ func (c *Coordinator) onWant(m *member, w *distribution.Want) {
 	if len(s.srcs) < maxSources {
 		s.srcs = append(s.srcs, src)
 	}
-	p := &part{m: m, wants: true, out: map[int]outstanding{}, fetches: map[int]bool{}, knows: map[distribution.NodeID]bool{}, moved: time.Now()}
+	p := &part{m: m, wants: true, out: map[int]outstanding{}, fetches: map[int]bool{}, knows: map[distribution.NodeID]bool{}}
 	if old := s.parts[m.ID]; old != nil {
 		c.part(s, old)
 		c.swarms[s.id] = s
@@ -110,11 +110,7 @@ func (c *Coordinator) openSwarm(s *swarm, src distribution.Source) {
 		return
 	}
 	if !s.opened {
-		unit := c.cfg.Unit
-		if c.cfg.Mode == distribution.ModeSpread && !s.fetched && s.list == nil {
-			unit = chunk.BlocksPerChunk
-		}
-		s.prepare(size, unit)
+		s.prepare(size, c.cfg.Unit)
 	}
 	c.catchUp(s)
 	for _, p := range s.parts {
@@ -293,7 +289,9 @@ func (c *Coordinator) onLeave(m *member, msg *distribution.Leave) {
 		p.have.SetAll()
 		for u := range p.out {
 			c.ungrant(s, p, u)
-			s.times[u] = max(s.times[u], 1)
+			if s.times[u] == 0 {
+				s.mark(u, 1)
+			}
 		}
 		c.becameFull(s, p)
 	} else {

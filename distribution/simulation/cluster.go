@@ -37,6 +37,7 @@ type Cluster struct {
 	Origin    *Origin
 	Supernode *Host
 	Peers     []*Host
+	Counts    Counts
 
 	mu    sync.Mutex
 	hosts map[distribution.NodeID]*Host
@@ -172,7 +173,7 @@ func (c *Cluster) dial(from *Host, to distribution.NodeID) (distribution.Conn, e
 	if h == nil || h.dead() || from.dead() {
 		return nil, errGone
 	}
-	near, far := pipe(from.ID, to)
+	near, far := pipe(from.ID, to, &c.Counts)
 	c.mu.Lock()
 	from.streams = append(from.streams, near)
 	h.streams = append(h.streams, far)

@@ -148,9 +148,10 @@ func TestColdCrowdOfFourLayers(t *testing.T) {
 				t.Errorf("the origin sent %d bytes for objects of %d", got, layers*size)
 			}
 			bound := time.Duration(float64(layers*size) / lan * float64(time.Second))
-			t.Logf("slowest %s = %.2f × the bound", slowest, float64(slowest)/float64(bound))
-			if slowest > 5*bound { // direct pulls would take eight times the bound
-				t.Errorf("the slowest took %s, more than 5 × %s", slowest, bound)
+			t.Logf("slowest %s = %.2f × the bound; %d requests to the origin, %d messages in %d bursts", slowest, float64(slowest)/float64(bound),
+				c.Origin.Requests.Load(), c.Counts.Messages.Load(), c.Counts.Bursts.Load())
+			if float64(slowest) > 1.25*float64(bound) {
+				t.Errorf("the slowest took %s, more than 1.25 × %s", slowest, bound)
 			}
 		})
 	})

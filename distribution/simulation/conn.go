@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-project/shoal/distribution"
@@ -21,13 +22,31 @@ type stream struct {
 	peer   *stream
 	once   *sync.Once
 	gone   chan struct{}
+	counts *Counts
+	mu     sync.Mutex
+	sent   time.Time // the last message
+}
+
+// Counts are the messages of all streams, and in how many bursts they went:
+// those that one node says to another at one instant leave in one write and wake
+// the other up once.
+type Counts struct{ Messages, Bursts atomic.Int64 }
+
+func (s *stream) count() {
+	s.counts.Messages.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); !now.Equal(s.sent) {
+		s.sent = now
+		s.counts.Bursts.Add(1)
+	}
 }
 
 // pipe connects two nodes.
-func pipe(a, b distribution.NodeID) (*stream, *stream) {
+func pipe(a, b distribution.NodeID, counts *Counts) (*stream, *stream) {
 	gone, once := make(chan struct{}), &sync.Once{}
-	x := &stream{remote: b, in: make(chan distribution.Message, 1<<14), once: once, gone: gone}
-	y := &stream{remote: a, in: make(chan distribution.Message, 1<<14), once: once, gone: gone}
+	x := &stream{remote: b, in: make(chan distribution.Message, 1<<14), once: once, gone: gone, counts: counts}
+	y := &stream{remote: a, in: make(chan distribution.Message, 1<<14), once: once, gone: gone, counts: counts}
 	x.peer, y.peer = y, x
 	return x, y
 }
@@ -48,6 +67,7 @@ func (s *stream) Send(ctx context.Context, m distribution.Message) error {
 	}
 	select {
 	case s.peer.in <- m:
+		s.count()
 		return nil
 	case <-s.gone:
 		return errGone

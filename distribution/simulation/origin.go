@@ -20,6 +20,8 @@ type Origin struct {
 	content map[chunk.Digest][]byte
 	// Sent counts the bytes of all ranges.
 	Sent atomic.Int64
+	// Requests counts the ranges.
+	Requests atomic.Int64
 	// Down makes every request fail.
 	Down atomic.Bool
 	// Limit, if not zero, is how many bytes are sent before the rest waits until
@@ -87,6 +89,7 @@ func (b *blob) Read(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	if _, err := b.v.o.find(b.id); err != nil {
 		return nil, err
 	}
+	b.v.o.Requests.Add(1)
 	return &body{ctx: ctx, b: b, r: bytes.NewReader(b.content[off : off+n])}, nil
 }
 
