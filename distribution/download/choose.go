@@ -92,7 +92,7 @@ func (t *task) fromNeighbours(now time.Time) {
 		return
 	}
 	for _, c := range t.candidates() {
-		run, l := t.best(c.run, ready, now, (*link).ripe, (*link).offers)
+		run, l := t.best(c.run, t.spare(ready, c), now, (*link).ripe, (*link).offers)
 		if l == nil {
 			continue
 		}
@@ -102,6 +102,19 @@ func (t *task) fromNeighbours(now time.Time) {
 		}
 	}
 	t.hedge(now, ready)
+}
+
+// spare leaves the supernode out where neighbours have what is not urgent: its
+// upload is for what nobody else has.
+func (t *task) spare(ready []*link, c candidate) []*link {
+	if c.urgent || !t.derived {
+		return ready
+	}
+	neighbours := slices.DeleteFunc(slices.Clone(ready), func(l *link) bool { return l.supernode || !l.offers(int(c.run.First)) })
+	if len(neighbours) == 0 {
+		return ready
+	}
+	return neighbours
 }
 
 // ready are the links that may be asked now.
@@ -117,7 +130,7 @@ func (t *task) ready(now time.Time) []*link {
 
 // candidates are the missing runs that are not in flight, best first.
 func (t *task) candidates() []candidate {
-	urgent := t.urgent()
+	urgent, wanted := t.urgent(), t.wanted()
 	var list []candidate
 	n, first := t.have.Len(), t.missing(0)
 	for b := first; b < min(n, first+horizon); {
@@ -130,7 +143,7 @@ func (t *task) candidates() []candidate {
 			continue
 		}
 		c := candidate{run: run, urgent: urgent(int(run.First)), tie: rand.Uint32()}
-		if !c.urgent && !t.everything {
+		if !c.urgent && !wanted(int(run.First)) {
 			b = run.End()
 			continue
 		}
@@ -174,15 +187,35 @@ func (t *task) urgent() func(b int) bool {
 	var waits []distribution.Span
 	for r := range t.readers {
 		switch {
+		case r.background:
 		case r.waiting && r.end > 0:
 			waits = append(waits, distribution.Span{First: uint32(r.block), N: uint32(r.end - r.block)})
 		case r.waiting:
 			waits = append(waits, distribution.Span{First: uint32(r.block), N: uint32(ahead)})
 		}
 	}
+	return within(waits)
+}
+
+// wanted tells blocks that are to come at all: every one, unless only parts were
+// asked for, and those in the background are all that is not urgent.
+func (t *task) wanted() func(b int) bool {
+	if t.everything {
+		return func(int) bool { return true }
+	}
+	var parts []distribution.Span
+	for r := range t.readers {
+		if r.background && r.waiting {
+			parts = append(parts, distribution.Span{First: uint32(r.block), N: uint32(r.end - r.block)})
+		}
+	}
+	return within(parts)
+}
+
+func within(spans []distribution.Span) func(b int) bool {
 	return func(b int) bool {
-		for _, w := range waits {
-			if b >= int(w.First) && b < w.End() {
+		for _, s := range spans {
+			if b >= int(s.First) && b < s.End() {
 				return true
 			}
 		}
