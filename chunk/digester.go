@@ -71,17 +71,15 @@ func (d *Digester) block(b int, data []byte) {
 		return
 	}
 	d.whole.Write(data)
-	sum := Digest{}
-	if zero {
-		sum = ZeroSum(int64(len(data)))
-	} else {
-		sum = SumBytes(data)
-	}
 	if b%BlocksPerChunk == 0 {
 		d.sums = append(d.sums, make(Sums, 0, BlockCount(Length(d.size, b/BlocksPerChunk))))
 	}
 	last := len(d.sums) - 1
-	d.sums[last] = append(d.sums[last], sum)
+	if zero {
+		d.sums[last] = append(d.sums[last], ZeroSum(int64(len(data))))
+	} else {
+		d.sums[last] = append(d.sums[last], SumBytes(data))
+	}
 }
 
 // Finish is the object's name and its chunks' sums: ErrSize if bytes are

@@ -89,6 +89,38 @@ func BenchmarkWrite(b *testing.B) {
 	reportCPU(b, before)
 }
 
+// BenchmarkIngest writes one object whose name is not known: every byte is
+// hashed twice.
+func BenchmarkIngest(b *testing.B) {
+	s := openStore(b, benchDir(b), Default())
+	c := storetest.NewContent(1, chunk.Size)
+	b.SetBytes(benchSize)
+	b.ReportAllocs()
+	before := cpuSeconds()
+	for b.Loop() {
+		in, err := s.Ingest(benchSize)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range benchSize / chunk.Size {
+			if _, err := in.Write(c.Bytes); err != nil {
+				b.Fatal(err)
+			}
+		}
+		o, err := in.Commit()
+		if err != nil {
+			b.Fatal(err)
+		}
+		o.Close()
+		b.StopTimer()
+		if err := s.Remove(o.Digest()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	reportCPU(b, before)
+}
+
 func BenchmarkRead(b *testing.B) {
 	s := openStore(b, benchDir(b), Default())
 	c := storetest.NewContent(1, chunk.Size)

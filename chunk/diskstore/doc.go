@@ -10,7 +10,12 @@
 //	dir/ab/<hex>       the object whose digest starts with ab
 //	dir/ab/<hex>.have  its have-map
 //	dir/ab/<hex>.seal  its chunk list and seal
-//	dir/ab/*.tmp       a seal that was being written; removed at Open
+//	dir/pins/*.pin     the names of objects that are not to be evicted
+//	dir/boot           since when merely written chunks are known to be right
+//	dir/*.tmp          an object that was being ingested; removed at Open,
+//	dir/*/*.tmp        as are seals and pins that were being written
+//
+// Blocks of zeros are holes: they take no room, and count for nothing.
 //
 // # What survives
 //
@@ -23,6 +28,7 @@
 // chunk's sums, so a torn one counts as absent. Nothing that is read back is
 // trusted further than its checks; a side file that fails them costs its object
 // (or chunk), which is logged and removed, and never an error of the whole store.
+// A damaged pin still pins what can be read of it.
 //
 // # What it does not do
 //
@@ -30,10 +36,17 @@
 // with Sums, and calls Drop when a disk gave back something else. It does not
 // know which keys are trusted under a seal.
 //
+// # Other processes
+//
+// [Peek] gives another process, the lazy file system, a read-only view of an
+// object while its owner writes it. It believes what an owner believes after a
+// restart, without the hashing: chunks that are not durable count only if the
+// file boot says that they were checked since the kernel started.
+//
 // # Concurrency
 //
 // All methods are safe for concurrent use. Data is read and written without any
 // lock; an object's lock is held for bitmap updates, the store's for its table.
-// Locks are taken in the order object.life, Store.mu and object.mu,
+// Locks are taken in the order ingest.mu and Store.pinMu, object.life, Store.mu and object.mu,
 // Store.dirtyMu; never an earlier one while holding a later one.
 package diskstore

@@ -67,12 +67,12 @@ func mix(p []byte, piece int, version func() []byte) []byte {
 }
 
 // TestPowerLoss runs an object through puts, a sync, and a drop that makes room
-// for other bytes, and loses power at every step with whatever had not been
+// for other bytes, zeros among them, and loses power at every step with whatever had not been
 // synced written by half: no chunk may be present that is not its sums' bytes.
 func TestPowerLoss(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir, quiet())
-	first, second := storetest.NewContent(1, chunk.Size+chunk.BlockSize+100), storetest.NewContent(2, chunk.Size+chunk.BlockSize+100)
+	first, second := storetest.NewContent(1, chunk.Size+chunk.BlockSize+100), storetest.NewSparse(2, chunk.Size+chunk.BlockSize+100, 16)
 	d := first.Digest
 	o, err := s.Create(d, first.Size())
 	if err != nil {
