@@ -17,6 +17,8 @@ func (im *Image) Extent(n *Inode, off int64) (Extent, error) {
 		return Extent{}, fs.ErrInvalid
 	case off >= n.Size:
 		return Extent{}, io.EOF
+	case n.place.inDevice:
+		return im.flatExtent(n, off)
 	case n.place.layout != layoutChunks:
 		return Extent{Device: Inline, Offset: off, Length: n.Size - off}, nil
 	}
@@ -47,6 +49,52 @@ func (im *Image) Extent(n *Inode, off int64) (Extent, error) {
 		}
 	}
 	return e, nil
+}
+
+// flatExtent is all of a file that lies in one piece in a device, its last bytes
+// too: that the tree has them once more is for the kernel.
+func (im *Image) flatExtent(n *Inode, off int64) (Extent, error) {
+	// The last device that begins at or before the file: they are in order.
+	low, high := 0, im.devices
+	for low < high {
+		mid := low + (high-low)/2
+		if slot, ok := im.slot(mid); ok && int64(le.Uint32(slot[slotFlat:])) <= n.place.flat {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	slot, ok := im.slot(low - 1)
+	if !ok {
+		return Extent{}, corruptChunks(n)
+	}
+	begin := (n.place.flat - int64(le.Uint32(slot[slotFlat:]))) * BlockSize
+	if !im.deviceHas(Extent{Device: low - 1, Offset: begin, Length: n.Size}) {
+		return Extent{}, corruptChunks(n)
+	}
+	end, hole := im.run(n, off)
+	if hole {
+		return Extent{Device: Hole, Length: end - off}, nil
+	}
+	return Extent{Device: low - 1, Offset: begin + off, Length: end - off}, nil
+}
+
+// run tells whether off lies in a hole by the file's bitmap, and where that ends.
+func (im *Image) run(n *Inode, off int64) (end int64, hole bool) {
+	if n.place.holes == 0 {
+		return n.Size, false
+	}
+	bitmap, _ := im.at(n.place.holes, holeBytes(n.Size))
+	is := func(at int64) bool {
+		k := at / chunk.Size
+		return k/8 < int64(len(bitmap)) && bitmap[k/8]&(1<<(k%8)) != 0
+	}
+	hole = is(off)
+	end = off - off%chunk.Size + chunk.Size
+	for end < n.Size && is(end) == hole {
+		end += chunk.Size
+	}
+	return min(end, n.Size), hole
 }
 
 // continues tells that next begins where e ends.
@@ -86,7 +134,7 @@ func (im *Image) deviceHas(e Extent) bool {
 // ReadInline is a link's target, or the bytes of a file whose extents are
 // [Inline]; it points into the image. It does not allocate.
 func (im *Image) ReadInline(n *Inode) ([]byte, error) {
-	if !n.IsSymlink() && !n.IsRegular() || n.place.layout == layoutChunks {
+	if !n.IsSymlink() && !n.IsRegular() || n.place.layout == layoutChunks || n.place.inDevice {
 		return nil, fs.ErrInvalid
 	}
 	b, ok := im.at(n.place.data, n.Size)

@@ -11,7 +11,9 @@ const (
 	tableAt     = superAt + superSize // the device table follows the superblock
 	slotSize    = 128                 // of a device
 	slotBlocks  = 64                  // in a slot: 4 bytes, blocks of the device
-	slotHigh    = 68                  // in a slot: reserved up to slotExact, zero
+	slotFlat    = 68                  // in a slot: 4 bytes, first block in the address space of all devices
+	slotHigh    = 72                  // in a slot: 4 bytes, high bits of the two before, zero
+	slotShort   = 119                 // in a slot, reserved by EROFS: 1 if the kernel must read its short last block
 	slotExact   = 120                 // in a slot, reserved by EROFS: 8 bytes, the exact size
 	nidUnit     = 32                  // inode nid is at nid*nidUnit in the metadata area
 	inodeSize   = 64                  // of the extended form
@@ -34,17 +36,17 @@ const (
 // Where an inode's data are, as i_format has it.
 const (
 	layoutPlain  = 0 // in blocks of the image, contiguous
-	layoutInline = 2 // behind the inode and its extended attributes, in one block
+	layoutInline = 2 // behind the inode and its extended attributes, in one block: all, or the last part
 	layoutChunks = 4 // in devices
 )
 
 const (
-	formatExtended = 1      // bit 0 of i_format; the layout is in bits 1 to 3
-	chunkBitsMask  = 0x1f   // of a chunk format: block bits of a chunk
-	chunkIndexes   = 0x20   // of a chunk format: with 8-byte indexes
-	holeChunkBits  = 22     // chunks of a file with holes: chunk.Size
-	xattrHeader    = 12     // before the extended attributes of an inode
-	maxXattrArea   = 262148 // what the 16-bit count can say
+	formatExtended = 1         // bit 0 of i_format; the layout is in bits 1 to 3
+	chunkBitsMask  = 0x1f      // of a chunk format: block bits of a chunk
+	chunkIndexes   = 0x20      // of a chunk format: with 8-byte indexes
+	holeChunkBits  = 22        // chunks of a file with holes: chunk.Size
+	xattrHeader    = 12        // before the extended attributes of an inode
+	maxXattrArea   = 256 << 10 // what the 16-bit count can say, in a multiple of 32
 )
 
 // A superblock, by field. The rest is zero.
@@ -77,6 +79,7 @@ const (
 	inMtime  = 32
 	inNsec   = 40
 	inNlink  = 44
+	inHoles  = 48 // reserved by EROFS: 1 if a bitmap of holes follows the tail
 )
 
 var le = binary.LittleEndian

@@ -83,8 +83,8 @@ func (im *Image) Device(i int) (Device, error) {
 	if err != nil || !bytes.Equal(tag, bytes.ToLower(tag)) {
 		return Device{}, fmt.Errorf("%w: device %d names no object", ErrCorrupt, i)
 	}
-	if size > chunk.MaxObject || alignUp(int64(size), BlockSize) != int64(le.Uint32(slot[slotBlocks:]))*BlockSize ||
-		le.Uint64(slot[slotHigh:]) != 0 {
+	if size > chunk.MaxObject || slot[slotShort] > 1 || alignUp(int64(size), BlockSize) != int64(le.Uint32(slot[slotBlocks:]))*BlockSize ||
+		le.Uint32(slot[slotHigh:]) != 0 {
 		return Device{}, fmt.Errorf("%w: device %d has no valid size", ErrCorrupt, i)
 	}
 	d.Size = int64(size)

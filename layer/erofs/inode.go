@@ -67,14 +67,20 @@ func (n *Inode) IsSymlink() bool { return n.Mode&ModeType == ModeSymlink }
 // zero value is right for everything else and for an empty file.
 type Content struct {
 	// Inline has the target of a symbolic link, or all bytes of a small file that
-	// is kept in the tree. Its length is the inode's Size.
+	// is kept in the tree: its length is then the inode's Size.
+	//
+	// A file in a device that ends within the device's last block, where that is a
+	// short one, has its last Size%[BlockSize] bytes here besides: for the kernel
+	// does not read short blocks. Without them the image is good for everything
+	// but [Mount]. For other files in devices they are ignored.
 	Inline []byte
-	// Device is an index into [Source.Devices], if Inline is empty and the file is not.
+	// Device is an index into [Source.Devices], if Inline has not the whole file.
 	Device int
 	// Offset of the file's first byte in the device, a multiple of [BlockSize].
 	Offset int64
 	// Holes has a bit for each of the file's chunks of [chunk.Size] bytes: set, if
-	// it is all zeros. Nil is none.
+	// it is all zeros. Nil is none. The kernel shows them as holes, unless the file
+	// has its last bytes in Inline and its last chunk is no hole.
 	Holes *chunk.Bitmap
 }
 

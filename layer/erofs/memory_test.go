@@ -19,6 +19,7 @@ type memory struct {
 	devices []Device
 	files   [][]byte // the devices' bytes
 	lent    [][]byte
+	block   int64 // block size, if it is not BlockSize
 }
 
 type node struct {
@@ -80,8 +81,11 @@ func (m *memory) file(parent int, name string, device int, off, size int64) int 
 	i := m.add(parent, name, Inode{Mode: ModeRegular | 0o644, Size: size})
 	m.nodes[i].content = Content{Device: device, Offset: off}
 	m.nodes[i].data = m.files[device][off : off+size]
+	m.nodes[i].content.Inline = m.nodes[i].data[size-size%m.align():]
 	return i
 }
+
+func (m *memory) align() int64 { return cmp.Or(m.block, BlockSize) }
 
 func (m *memory) Len() int { return len(m.nodes) }
 
@@ -171,6 +175,7 @@ func pattern(seed byte, n int) []byte {
 // in its devices lies at multiples of align.
 func everything(align int) *memory {
 	m := newMemory()
+	m.block = int64(align)
 	everyType(m)
 	everyFile(m, align)
 	everyName(m)
@@ -290,6 +295,9 @@ func everyXattr(m *memory) {
 	}
 	large := m.file(d, "large", 0, 0, 700)
 	m.nodes[large].xattrs = []Xattr{{"user." + string(bytes.Repeat([]byte("n"), 250)), pattern(3, 65_535)}, {"user.b", pattern(4, 30_000)}}
-	odd := m.file(d, "odd", 0, 0, 700)
-	m.nodes[odd].xattrs = []Xattr{{"user.o", []byte("12345")}}
+	for n := 1; n < 64; n += 3 { // all lengths, before a tail that fills its block
+		object := m.device(pattern(byte(n), 5*int(m.align())-1))
+		odd := m.file(d, fmt.Sprint("odd", n), object, 0, m.devices[object].Size)
+		m.nodes[odd].xattrs = []Xattr{{"user.o", pattern(1, n)}}
+	}
 }

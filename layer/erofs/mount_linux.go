@@ -116,6 +116,10 @@ func checkDevice(im *Image, i int, path string) error {
 	if err != nil {
 		return err
 	}
+	if slot, _ := im.slot(i); slot[slotShort] != 0 {
+		return fmt.Errorf("a file ends in the short last block of %s, and the tree does not have its last bytes: %w",
+			want.Object, errors.ErrUnsupported)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err

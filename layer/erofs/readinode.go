@@ -14,6 +14,9 @@ type place struct {
 	xattrs    int64 // position of the extended attributes
 	xattrLen  int64
 	data      int64 // position of the bytes, or of the chunk indexes
+	inDevice  bool  // the bytes but the last part are in a device,
+	flat      int64 // from this block on in the address space of all
+	holes     int64 // position of the bitmap of its holes, 0 if none
 }
 
 // Inode reads inode nid. It does not allocate. It checks what the image says of
@@ -45,7 +48,7 @@ func (im *Image) Inode(nid uint64) (Inode, error) {
 	format := le.Uint16(r[inFormat:])
 	n.place.layout = uint8(format >> 1)
 	ok = ok && format&formatExtended != 0 && format < 1<<4 && n.Nsec < 1e9 && n.Size >= 0
-	if !ok || !im.locate(&n, le.Uint32(r[inUnion:])) {
+	if !ok || !im.locate(&n, le.Uint32(r[inUnion:])) || n.place.inDevice && !im.locateHoles(&n, r[inHoles]) {
 		return Inode{}, fmt.Errorf("%w: inode %d is malformed", ErrCorrupt, nid)
 	}
 	return n, nil
@@ -67,6 +70,9 @@ func (im *Image) locate(n *Inode, union uint32) bool {
 		if n.place.layout == layoutChunks {
 			return im.locateChunks(n, union)
 		}
+		if n.place.layout == layoutInline && n.Size > BlockSize {
+			return im.locateInDevice(n, union)
+		}
 		return n.Size <= MaxInline && im.locateInTree(n, union)
 	}
 	return false
@@ -85,6 +91,23 @@ func (im *Image) locateInTree(n *Inode, union uint32) bool {
 		return false
 	}
 	_, ok := im.at(n.place.data, n.Size)
+	return ok
+}
+
+func (im *Image) locateInDevice(n *Inode, union uint32) bool {
+	n.place.data = n.place.xattrs + n.place.xattrLen
+	n.place.inDevice, n.place.flat = true, int64(union)
+	tail := n.Size % BlockSize
+	_, ok := im.at(n.place.data, tail)
+	return ok && tail > 0 && n.Size <= chunk.MaxObject && n.place.data%BlockSize+tail <= BlockSize
+}
+
+func (im *Image) locateHoles(n *Inode, have byte) bool {
+	if have == 0 {
+		return true
+	}
+	n.place.holes = n.place.data + n.Size%BlockSize
+	_, ok := im.at(n.place.holes, holeBytes(n.Size))
 	return ok
 }
 

@@ -6,7 +6,8 @@ import (
 	"io/fs"
 )
 
-// xattrEntry is one stored attribute: the number of its prefix, and the rest.
+// xattrEntry is one stored attribute: its prefix, and the rest. An empty entry,
+// which fills up the area, has prefix -1.
 type xattrEntry struct {
 	prefix      int // index of prefixes
 	rest, value []byte
@@ -30,10 +31,13 @@ func (im *Image) xattrEntries(n *Inode, yield func(xattrEntry) bool) error {
 		if !ok {
 			return corruptXattrs(n)
 		}
+		area = area[size:]
+		if e.prefix < 0 {
+			continue
+		}
 		if !yield(e) {
 			return nil
 		}
-		area = area[size:]
 	}
 	return nil
 }
@@ -47,6 +51,9 @@ func parseXattr(b []byte) (e xattrEntry, size int, ok bool) {
 	size = int(alignUp(int64(end), 4))
 	if size > len(b) {
 		return e, 0, false
+	}
+	if end == 4 && b[1] == 0 {
+		return xattrEntry{prefix: -1}, size, true
 	}
 	for i, p := range prefixes {
 		if p.index == b[1] {

@@ -15,6 +15,9 @@ type shape struct {
 	size      int64 // i_size
 	xattrs    int64 // bytes of extended attributes behind the inode
 	tail      int64 // bytes of data behind those
+	together  bool  // the tail must be in the inode's block
+	inDevice  bool  // what comes before the tail is in a device
+	holes     int64 // bytes of the bitmap of holes behind the tail
 	blocks    int64 // blocks of its own
 	chunkBits uint  // log2 of its chunks' size
 	indexes   int64 // chunks
@@ -27,16 +30,16 @@ func (s *shape) footprint() int64 {
 	if s.indexes > 0 {
 		n = alignUp(n, indexSize) + s.indexes*indexSize
 	}
-	return n + s.tail
+	return n + s.tail + s.holes
 }
 
-// shapeOf decides how an inode lies, given the bytes of its extended attributes,
-// and of its entries if it is a directory.
-func (w *writer) shapeOf(n *Inode, c *Content, xattrs, entries int64) (shape, error) {
+// shapeOf decides how the inode lies whose extended attributes are encoded in
+// w.xattrs, given the bytes of its entries if it is a directory.
+func (w *writer) shapeOf(n *Inode, c *Content, entries int64) (shape, error) {
 	if err := checkAttributes(n); err != nil {
 		return shape{}, err
 	}
-	s := shape{layout: layoutPlain, xattrs: xattrs}
+	s := shape{layout: layoutPlain, xattrs: int64(len(w.xattrs))}
 	switch {
 	case n.IsDir():
 		w.holdInTree(&s, entries)
@@ -45,13 +48,14 @@ func (w *writer) shapeOf(n *Inode, c *Content, xattrs, entries int64) (shape, er
 		if err := checkTarget(n, c.Inline); err != nil {
 			return s, err
 		}
+		s.together = true
 		w.holdInTree(&s, n.Size)
 		return s, nil
 	case !n.IsRegular() || n.Size == 0:
 		return s, nil
-	case len(c.Inline) > 0:
-		if n.Size != int64(len(c.Inline)) || n.Size > MaxInline {
-			return s, fmt.Errorf("%d bytes in the tree of a file of %d", len(c.Inline), n.Size)
+	case n.Size == int64(len(c.Inline)):
+		if n.Size > MaxInline {
+			return s, fmt.Errorf("a file of %d bytes in the tree", n.Size)
 		}
 		w.holdInTree(&s, n.Size)
 		return s, nil
@@ -63,26 +67,64 @@ func (w *writer) shapeOf(n *Inode, c *Content, xattrs, entries int64) (shape, er
 	return s, nil
 }
 
-// holdInTree puts size bytes behind the inode if they fit one block with it, else
-// into blocks of their own. Bytes never lie partly here and partly there, so that
-// a reader finds them in one piece.
+// holdInTree puts size bytes behind the inode if they fit one block, else into
+// blocks of their own. Bytes never lie partly here and partly there, so that a
+// reader finds them in one piece.
 func (w *writer) holdInTree(s *shape, size int64) {
 	s.size = size
-	if inodeSize+s.xattrs+size <= w.blockSize {
+	switch {
+	case s.together && inodeSize+s.xattrs+size <= w.blockSize:
 		s.layout, s.tail = layoutInline, size
+	case !s.together && size <= w.blockSize:
+		w.holdTail(s, size)
+	default:
+		s.blocks = alignUp(size, w.blockSize) / w.blockSize
+	}
+}
+
+// holdTail puts size bytes, at most a block, behind the inode. Inodes lie at
+// multiples of 32; so that the bytes can begin a block, the extended attributes
+// before them are filled up with empty entries, which nobody reads.
+func (w *writer) holdTail(s *shape, size int64) {
+	s.layout, s.tail = layoutInline, size
+	if s.xattrs%nidUnit+size <= w.blockSize {
 		return
 	}
-	s.blocks = alignUp(size, w.blockSize) / w.blockSize
+	for len(w.xattrs)%nidUnit != 0 {
+		w.xattrs = append(w.xattrs, 0)
+	}
+	s.xattrs = int64(len(w.xattrs))
 }
 
 func (w *writer) holdInDevice(s *shape, size int64, c *Content) {
 	s.layout, s.size = layoutChunks, size
-	if c.Holes != nil && c.Holes.Count() > 0 {
+	holes := c.Holes != nil && c.Holes.Count() > 0
+	ends := w.endsShort(size, c) && (!holes || !c.Holes.Has(c.Holes.Len()-1))
+	if ends && int64(len(c.Inline)) == size%w.blockSize {
+		s.inDevice = true
+		w.holdTail(s, size%w.blockSize)
+		if holes {
+			s.holes = holeBytes(size)
+		}
+		return
+	}
+	if ends {
+		w.short[c.Device] = true
+	}
+	if holes {
 		s.chunkBits, s.indexes = holeChunkBits, int64(chunk.Count(size))
 		return
 	}
 	s.chunkBits = max(uint(bits.Len64(uint64(size-1))), w.blockBits)
 	s.indexes = 1
+}
+
+// holeBytes is the length of the bitmap of a file's holes.
+func holeBytes(size int64) int64 { return (int64(chunk.Count(size)) + 7) / 8 }
+
+// endsShort tells that a file ends within the short last block of its device.
+func (w *writer) endsShort(size int64, c *Content) bool {
+	return alignUp(c.Offset+size, w.blockSize) > w.devices[c.Device].Size
 }
 
 func checkAttributes(n *Inode) error {

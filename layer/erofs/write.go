@@ -32,6 +32,9 @@ type writer struct {
 	metaAt, dataAt int64 // begin of inodes and of data blocks
 	blocks         int64 // of the whole image
 
+	flat  []uint32 // first block of each device in the address space of all
+	short []bool   // of each device: the kernel must read its short last block
+
 	out *bufio.Writer
 	at  int64 // bytes written
 
@@ -54,7 +57,7 @@ func Write(w io.Writer, s Source) (size int64, err error) { return write(w, s, b
 // write takes the block size's logarithm, because fsck.erofs before 1.6, which
 // the tests ask for its opinion, knows blocks of 4096 bytes alone.
 func write(out io.Writer, s Source, blockBits uint) (int64, error) {
-	w := &writer{source: s, devices: s.Devices(), blockBits: blockBits, blockSize: 1 << blockBits,
+	w := &writer{source: s, devices: s.Devices(), short: make([]bool, len(s.Devices())), blockBits: blockBits, blockSize: 1 << blockBits,
 		out: bufio.NewWriterSize(out, 256<<10)}
 	if err := w.checkSource(); err != nil {
 		return 0, fmt.Errorf("write image tree: %w", err)
@@ -109,18 +112,38 @@ func (w *writer) plan() error {
 	w.metaAt = alignUp(tableAt+int64(len(w.devices))*slotSize, w.blockSize)
 	w.dataAt = w.metaAt + alignUp(at, w.blockSize)
 	w.blocks = w.dataAt/w.blockSize + blocks
-	if w.blocks >= nullAddress {
-		return errors.New("the image is too large")
+	return w.planDevices()
+}
+
+// planDevices gives every device a place in one address space, behind the image.
+func (w *writer) planDevices() error {
+	w.flat = make([]uint32, len(w.devices))
+	next := w.blocks
+	for i, d := range w.devices {
+		w.flat[i] = uint32(next)
+		next += alignUp(d.Size, w.blockSize) / w.blockSize
+		if next >= nullAddress {
+			break
+		}
+	}
+	if next >= nullAddress {
+		return errors.New("the image and its objects have more blocks than 32 bits can count")
 	}
 	return nil
 }
 
 // placeInode is where an inode goes at or after at: data behind it must not
-// cross a block's end.
+// cross a block's end. They may begin the next block, but a link's, which the
+// kernel reads along with the inode.
 func (w *writer) placeInode(at int64, s *shape) int64 {
 	at = alignUp(at, nidUnit)
-	if s.tail > 0 && at%w.blockSize+s.footprint() > w.blockSize {
-		at = alignUp(at, w.blockSize)
+	for s.tail > 0 {
+		before := inodeSize + s.xattrs
+		if s.together && at%w.blockSize+before+s.tail <= w.blockSize ||
+			!s.together && (at+before)%w.blockSize+s.tail <= w.blockSize {
+			break
+		}
+		at += nidUnit
 	}
 	return at
 }
@@ -149,7 +172,7 @@ func (w *writer) load(i int) (shape, error) {
 			return shape{}, err
 		}
 	}
-	return w.shapeOf(&w.inode, &w.content, int64(len(w.xattrs)), entries)
+	return w.shapeOf(&w.inode, &w.content, entries)
 }
 
 func (w *writer) ask(i int) error {

@@ -189,7 +189,7 @@ func TestLookupMisses(t *testing.T) {
 	}
 	for _, dir := range []string{"/", "/names", "/long", "/exact", "/types/sticky"} {
 		n := walk(t, im, dir)
-		for _, name := range []string{"", "\x00", "\x01\x01", "0", "nothing", "\xff\xff", "typ", "typess", strings.Repeat("z", 1000), strings.Repeat("0", MaxName-1)} {
+		for _, name := range []string{"", "\x00", "\x01\x01", "00", "nothing", "\xff\xff", "typ", "typess", strings.Repeat("z", 1000), strings.Repeat("0", MaxName-1)} {
 			if nid, _, err := im.Lookup(&n, name); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%q in %s: inode %d, %v", name, dir, nid, err)
 			}

@@ -29,12 +29,16 @@ func (w *writer) writeHead() error {
 	if err := w.put(b); err != nil {
 		return err
 	}
-	for _, d := range w.devices {
+	for i, d := range w.devices {
 		slot := b[:slotSize]
 		clear(slot)
 		hex.Encode(slot, d.Object[:])
 		le.PutUint32(slot[slotBlocks:], uint32(alignUp(d.Size, w.blockSize)/w.blockSize))
+		le.PutUint32(slot[slotFlat:], w.flat[i])
 		le.PutUint64(slot[slotExact:], uint64(d.Size))
+		if w.short[i] {
+			slot[slotShort] = 1
+		}
 		if err := w.put(slot); err != nil {
 			return err
 		}
@@ -88,7 +92,11 @@ func (w *writer) appendInode(i int, s *shape) []byte {
 	case s.tail > 0 && n.IsDir():
 		b = append(b, w.block...)
 	case s.tail > 0:
-		b = append(b, w.content.Inline...)
+		b = append(b, w.content.Inline[:s.tail]...)
+	}
+	if s.holes > 0 {
+		b[inHoles] = 1
+		b = append(b, w.content.Holes.Bytes()...)
 	}
 	w.record = b
 	return b
@@ -98,6 +106,8 @@ func (w *writer) union(i int, s *shape) uint32 {
 	switch {
 	case s.layout == layoutChunks:
 		return chunkIndexes | uint32(s.chunkBits-w.blockBits)
+	case s.inDevice:
+		return w.flat[w.content.Device] + uint32(w.content.Offset/w.blockSize)
 	case s.blocks > 0:
 		return uint32(w.dataAt/w.blockSize) + w.starts[i]
 	}
