@@ -92,6 +92,11 @@ var Meanings = map[string]string{
 	"download.linger":      "How long a download goes on after its last reader left.",
 	"download.batch":       "How long changes are gathered before neighbours are told. More costs fewer messages, less shortens the tail.",
 
+	"remote.parallel":    "Layers that are read side by side to make lazy images of them. Each takes a core and up to 100 MiB.",
+	"remote.max_plain":   "Most plain bytes of a layer that is served lazily. An image with a larger one can only be pulled. 0: no limit.",
+	"remote.max_entries": "Most entries of a layer that is served lazily. Each takes some 60 bytes while the layer is read. 0: no limit.",
+	"remote.max_ratio":   "Most plain bytes that a byte of a layer may become, zeros and the first 64 MiB left out. 0: no limit.",
+
 	"admin.listen": "host:port for health, metrics and read-only status.",
 	"admin.socket": "Unix socket for local commands; mode 0600.",
 

@@ -28,6 +28,7 @@ type Peer struct {
 	Control    node.Config      `mapstructure:"control"`
 	Exchange   Exchange         `mapstructure:"exchange"`
 	Download   download.Config  `mapstructure:"download"`
+	Remote     Remote           `mapstructure:"remote"`
 	Admin      Admin            `mapstructure:"admin"`
 	Log        Log              `mapstructure:"log"`
 	Memory     Memory           `mapstructure:"memory"`
@@ -82,6 +83,7 @@ func DefaultPeer() Peer {
 		Control:  node.Default(),
 		Exchange: Exchange{Listen: ":7412", Config: exchange.Default()},
 		Download: download.Default(),
+		Remote:   defaultRemote(),
 		Admin:    Admin{Listen: "127.0.0.1:7413", Socket: "/run/shoal/peer.sock"},
 		Log:      defaultLog(),
 		Memory:   defaultMemory(),
@@ -103,6 +105,7 @@ func (p *Peer) Validate() error {
 		under("control", p.Control.Validate()),
 		under("exchange", p.Exchange.Validate()),
 		under("download", p.Download.Validate()),
+		under("remote", p.Remote.Validate()),
 		under("admin", p.Admin.Validate()),
 		under("log", p.Log.Validate()),
 		under("memory", p.Memory.Validate()),

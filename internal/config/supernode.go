@@ -28,6 +28,7 @@ type Supernode struct {
 	Exchange   Exchange           `mapstructure:"exchange"`
 	Swarm      coordinator.Config `mapstructure:"swarm"`
 	Download   download.Config    `mapstructure:"download"`
+	Remote     Remote             `mapstructure:"remote"`
 	Admin      Admin              `mapstructure:"admin"`
 	Log        Log                `mapstructure:"log"`
 	Memory     Memory             `mapstructure:"memory"`
@@ -56,9 +57,10 @@ func DefaultSupernode() Supernode {
 		Exchange: Exchange{Listen: ":7402", Config: exchange.Default()},
 		Swarm:    coordinator.Default(),
 		Download: download.Default(),
+		Remote:   defaultRemote(),
 		Admin:    Admin{Listen: "127.0.0.1:7403", Socket: "/run/shoal/supernode.sock"},
 		Log:      defaultLog(),
-		Memory:   defaultMemory(),
+		Memory:   Memory{Limit: 192 << 20, GrowthPercent: 100},
 		Shutdown: Shutdown{Grace: 10 * time.Second},
 	}
 	s.Control.Listen = ":7401"
@@ -83,6 +85,7 @@ func (s *Supernode) Validate() error {
 		under("exchange", s.Exchange.Validate()),
 		under("swarm", s.Swarm.Validate()),
 		under("download", s.Download.Validate()),
+		under("remote", s.Remote.Validate()),
 		under("admin", s.Admin.Validate()),
 		under("log", s.Log.Validate()),
 		under("memory", s.Memory.Validate()),
