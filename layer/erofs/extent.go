@@ -20,7 +20,8 @@ func (im *Image) Extent(n *Inode, off int64) (Extent, error) {
 	case n.place.inDevice:
 		return im.flatExtent(n, off)
 	case n.place.layout != layoutChunks:
-		return Extent{Device: Inline, Offset: off, Length: n.Size - off}, nil
+		_, err := im.ReadInline(n)
+		return Extent{Device: Inline, Offset: off, Length: n.Size - off}, err
 	}
 	bits := n.place.chunkBits
 	k := off >> bits

@@ -74,7 +74,8 @@ type Content struct {
 	// does not read short blocks. Without them the image is good for everything
 	// but [Mount]. For other files in devices they are ignored.
 	Inline []byte
-	// Device is an index into [Source.Devices], if Inline has not the whole file.
+	// Device is an index into [Source.Devices], if Inline has not the whole file and
+	// it is not all holes.
 	Device int
 	// Offset of the file's first byte in the device, a multiple of [BlockSize].
 	Offset int64

@@ -60,6 +60,11 @@ func (w *writer) shapeOf(n *Inode, c *Content, entries int64) (shape, error) {
 		w.holdInTree(&s, n.Size)
 		return s, nil
 	}
+	if c.Holes != nil && c.Holes.Full() && c.Holes.Len() == chunk.Count(n.Size) {
+		// All zeros: in no device.
+		s.layout, s.size, s.chunkBits, s.indexes = layoutChunks, n.Size, holeChunkBits, int64(c.Holes.Len())
+		return s, nil
+	}
 	if err := w.checkContent(n, c); err != nil {
 		return s, err
 	}
