@@ -26,7 +26,9 @@ func writeTar(w io.Writer, entries []Entry) error {
 
 func writeEntry(tw *tar.Writer, e Entry) error {
 	header := e.Header
-	header.ModTime = epoch
+	if header.ModTime.IsZero() {
+		header.ModTime = epoch
+	}
 	if err := tw.WriteHeader(&header); err != nil {
 		return err
 	}

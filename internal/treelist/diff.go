@@ -15,7 +15,7 @@ type Ignore struct {
 	Unpacked time.Time
 	DirTimes bool // every directory's time
 	DirNlink bool // directories' numbers of links
-	Nlink    bool // all other numbers of links, and which names share an inode
+	Nlink    bool // all other numbers of links; which names share an inode is compared
 	Root     bool // the root's own attributes; its children are compared
 	// Xattrs tells an attribute that is left out on both sides. Nil leaves out none.
 	Xattrs func(name string) bool
@@ -104,11 +104,11 @@ func (d *differ) touched(w *Entry) bool {
 }
 
 func (d *differ) links(w, g *Entry) {
+	differs(d, w.Path, "first name of its inode", w.First, g.First)
 	if w.IsDir() && d.ig.DirNlink || !w.IsDir() && d.ig.Nlink {
 		return
 	}
 	differs(d, w.Path, "number of links", w.Nlink, g.Nlink)
-	differs(d, w.Path, "first name of its inode", w.First, g.First)
 }
 
 func (d *differ) xattrs(w, g *Entry) {

@@ -19,6 +19,9 @@ type Options struct {
 	NoContent bool
 	// NoXattrs leaves Xattrs nil.
 	NoXattrs bool
+	// Overlay leaves out names that cannot be found though they are listed, as
+	// overlayfs lists whiteouts in a directory that lies in one layer alone.
+	Overlay bool
 }
 
 // List lists the tree at root, the root itself first. Its order is that of the
@@ -55,6 +58,9 @@ func (w *walker) visit(path string) error {
 		return err
 	}
 	e, err := w.entry(path)
+	if w.o.Overlay && errors.Is(err, unix.ENOENT) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("list %q: %w", path, err)
 	}
