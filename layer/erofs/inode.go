@@ -114,7 +114,10 @@ type Source interface {
 	// Parent is the inode of the directory that directory i lies in; the root's is
 	// the root.
 	Parent(i int) int
-	// Devices are the objects with the content of the tree's files.
+	// Devices are the objects with the content of the tree's files. To find a file
+	// with its last bytes in [Content.Inline], the kernel walks the table from its
+	// begin, for every read that misses its cache, at 0.15 µs a device: so objects
+	// of one large file come before packs.
 	Devices() []Device
 }
 

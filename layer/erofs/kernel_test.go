@@ -351,3 +351,25 @@ func runFsck(t *testing.T, fsck string, bits uint) {
 		}
 	})
 }
+
+// A tree without the last bytes of a file that ends in a short block is good for
+// all but the kernel.
+func TestMountRefusesShortBlocks(t *testing.T) {
+	m := newMemory()
+	data := pattern(1, 5000)
+	i := m.file(0, "file", m.device(data), 0, 5000)
+	m.nodes[i].content.Inline = nil
+	image := m.image(t)
+	im, err := Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := walk(t, im, "/file")
+	if !bytes.Equal(readAll(t, im, &n, m.files), data) {
+		t.Error("content differs")
+	}
+	tree, devices := onDisk(t, image, m)
+	if err := Mount(tree, devices, t.TempDir()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Mount: %v", err)
+	}
+}
