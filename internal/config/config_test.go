@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,10 @@ func write(t *testing.T, text string) string {
 }
 
 func TestDefaultsAreValid(t *testing.T) {
-	p, s := DefaultPeer(), DefaultSupernode()
+	p, s, l := DefaultPeer(), DefaultSupernode(), DefaultLazyfs()
+	if err := l.Validate(); err != nil {
+		t.Errorf("lazyfs: %v", err)
+	}
 	if err := p.Validate(); err != nil {
 		t.Errorf("peer: %v", err)
 	}
@@ -150,8 +154,8 @@ origin: {allow_private: [10.0.0.0/8], registries: [{name: quay.io, mirrors: ["ht
 
 func TestEveryKeyHasAMeaning(t *testing.T) {
 	known := map[string]bool{}
-	p, s := DefaultPeer(), DefaultSupernode()
-	for _, k := range append(Keys(&p), Keys(&s)...) {
+	p, s, l := DefaultPeer(), DefaultSupernode(), DefaultLazyfs()
+	for _, k := range slices.Concat(Keys(&p), Keys(&s), Keys(&l)) {
 		known[k.Path] = true
 		if Meanings[k.Path] == "" {
 			t.Errorf("%s has no meaning in Meanings", k.Path)

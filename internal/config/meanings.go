@@ -2,10 +2,30 @@ package config
 
 // Meanings says of every key what it is, and what more and less of it do.
 var Meanings = map[string]string{
-	"data_dir":    "Directory of the store and of the identity key. It needs room for store.quota and is best on a disk of its own.",
+	"data_dir":    "Directory of what survives a restart: the store and the identity key, of lazyfs its records and what writable mounts changed. A store needs room for store.quota and is best on a disk of its own.",
+	"run_dir":     "Directory in which the file system is mounted; the images are in images/ below it. Nothing in it survives a restart of the machine.",
 	"network_key": "File with the secret that all nodes of one network share (`supernode key new` makes it). Empty: no network; every port is open on loopback only.",
 
 	"supernode.address": "The supernodes, each as ID@host:port (`supernode id` prints it); the first that answers is used. Empty: this node works alone and goes to the origins itself.",
+
+	"peer.socket": "The Unix socket of this node's peer (its admin.socket), which brings missing bytes. While it is away, what is on the disk is still served.",
+
+	"fuse.passthrough":     "Let the kernel read complete large files from the store itself: several times as fast as copies. It counts as one more layer, so an overlay upon an overlay upon an image (containers inside containers) then fails with EINVAL. Linux 6.9 or later; not with a store on overlay, FUSE or NFS.",
+	"fuse.passthrough_min": "The smallest file that is opened that way, at the cost of two system calls an open. Less slows opening down; more copies files that would profit.",
+	"fuse.max_read":        "Bytes of the largest single read. More costs less a byte; each read in flight holds a buffer of so much.",
+	"fuse.read_ahead":      "Bytes that the kernel reads ahead of a sequential reader. More hides more delay; it also reads more than is wanted of files that are read here and there.",
+	"fuse.ahead_max":       "Most bytes that are asked of the peer ahead of a sequential reader. It should hold what the network carries in the time of a request, many times over.",
+	"fuse.max_background":  "Reads ahead that the kernel keeps in flight.",
+	"fuse.deadline":        "How long a read waits for bytes that nobody can give now, before it fails with EIO. Programs take EIO for a broken disk: prefer waiting.",
+	"fuse.cache_for":       "How long the kernel trusts names and attributes. An image never changes, so long is right.",
+	"fuse.idmapped":        "Let images be mounted with mapped user ids (user namespaces), where the kernel can (Linux 6.12).",
+
+	"fetch.demand": "Requests to the peer at a time for bytes that reads wait for.",
+	"fetch.ahead":  "Requests at a time for bytes ahead of reads; 0 reads nothing ahead but what the kernel does.",
+
+	"fill.enabled":  "Bring the rest of a mounted image in the background, behind every read. Without it an image needs the peer for as long as it is mounted.",
+	"fill.rate":     "Bytes per second of the fill, over all images. 0: as fast as they come.",
+	"fill.parallel": "Pieces of images that the fill has in flight. More fills a longer or fatter link; fewer leaves more to reads.",
 
 	"advertise": "host:port at which peers reach this supernode's control port; `supernode id` prints it. Empty: the machine's name with the port of control.listen.",
 

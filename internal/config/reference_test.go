@@ -20,9 +20,9 @@ func TestManualHasEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, s := DefaultPeer(), DefaultSupernode()
+	p, s, l := DefaultPeer(), DefaultSupernode(), DefaultLazyfs()
 	want := string(text)
-	for name, table := range map[string]string{"peer": Reference(&p), "supernode": Reference(&s)} {
+	for name, table := range map[string]string{"peer": Reference(&p), "supernode": Reference(&s), "lazyfs": Reference(&l)} {
 		begin, end := "<!-- settings of "+name+" -->\n", "<!-- end of settings of "+name+" -->"
 		head, rest, ok := strings.Cut(want, begin)
 		_, tail, ok2 := strings.Cut(rest, end)

@@ -26,7 +26,7 @@ func (o *object) readAhead(m *Image, first, end int) {
 		case o.table.ahead <- job:
 		default:
 			o.table.metric.dropped.Inc()
-			o.unexpect(job)
+			o.note(job.first, job.end, -1)
 		}
 	}
 }
@@ -38,22 +38,14 @@ func (o *object) expect(m *Image, first, end int) (jobs []aheadJob) {
 	for b := o.have.NextClear(first); b < end; b = o.have.NextClear(b) {
 		job := aheadJob{o, m, b, b}
 		limit := min(end, (b/chunk.BlocksPerChunk+1)*chunk.BlocksPerChunk)
-		for ; job.end < limit && !o.have.Has(job.end) && !o.expected[job.end] && o.flights[job.end] == nil; job.end++ {
-			o.expected[job.end] = true
+		for ; job.end < limit && !o.have.Has(job.end) && o.asked[job.end] == 0; job.end++ {
+			o.asked[job.end]++
 		}
 		if b = max(job.end, b+1); job.end > job.first {
 			jobs = append(jobs, job)
 		}
 	}
 	return jobs
-}
-
-func (o *object) unexpect(job aheadJob) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for b := job.first; b < job.end; b++ {
-		delete(o.expected, b)
-	}
 }
 
 // runAhead works the queue off until the table closes. A failure is left to the
@@ -69,7 +61,7 @@ func (t *Table) runAhead() {
 				_ = job.object.ask(ctx, job.image, job.first, job.end, byAhead) // the read that comes will tell
 				cancel()
 			}
-			job.object.unexpect(job)
+			job.object.note(job.first, job.end, -1)
 		}
 	}
 }

@@ -7,9 +7,8 @@
 // It guarantees that a range is called present only if the peer said that its
 // blocks are here and verified, or if they were hashed here against the sealed
 // list or the object's own digest; that a read that waits goes before reading
-// ahead, and that before the background fill; that many readers of a block ask
-// once, and that one who leaves takes nothing from the others; and that while
-// the peer is away all that is on the disk is served.
+// ahead, and that before the background fill; and that while the peer is away all
+// that is on the disk is served.
 //
 // It writes nothing. It trusts the store's files to stay what they are while
 // their objects are pinned (docs/FORMAT.md); a file that was replaced all the

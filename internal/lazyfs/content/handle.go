@@ -76,7 +76,9 @@ func (h *Handle) Complete() bool {
 	return h.object.complete.Load() && (h.File() != nil || h.object.size == 0)
 }
 
-// Fetch returns when a range is present.
+// Fetch tries once to make a range present, ahead of everything that no read
+// waits for, and returns when it is or the try failed. Trying again is the
+// caller's, who knows how long somebody waits.
 func (h *Handle) Fetch(ctx context.Context, off, n int64) error {
 	if off < 0 || n < 0 || off > h.object.size || n > h.object.size-off {
 		return fmt.Errorf("bytes %d to %d of %s: the object has %d", off, off+n, h.object.digest, h.object.size)
@@ -84,7 +86,8 @@ func (h *Handle) Fetch(ctx context.Context, off, n int64) error {
 	if h.Present(off, n) {
 		return nil
 	}
-	return h.object.fetch(ctx, h.image, off, n)
+	first, end := h.object.blocks(off, n)
+	return h.object.fetch(ctx, h.image, first, end)
 }
 
 // Ahead hints that a range will be wanted soon.

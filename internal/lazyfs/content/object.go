@@ -38,8 +38,7 @@ type object struct {
 	held     bool // one of the users is the handles
 	handles  int
 	replaced bool
-	flights  map[int]*flight // by block, those that reads wait for
-	expected map[int]bool    // blocks that are being read ahead
+	asked    map[int]int // how many requests for a block, of readers or ahead of them, run or wait
 	bad      map[int]chunk.Digest
 
 	proving sync.Mutex // held while its bytes are hashed
@@ -48,8 +47,8 @@ type object struct {
 func newObject(t *Table, d chunk.Digest, size int64) *object {
 	o := &object{
 		table: t, digest: d, size: size, images: map[*Image]bool{},
-		have:    chunk.NewBitmap(chunk.BlockCount(size)),
-		flights: map[int]*flight{}, expected: map[int]bool{}, bad: map[int]chunk.Digest{},
+		have:  chunk.NewBitmap(chunk.BlockCount(size)),
+		asked: map[int]int{}, bad: map[int]chunk.Digest{},
 	}
 	o.complete.Store(size == 0)
 	o.whole = size == 0

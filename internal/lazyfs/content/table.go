@@ -29,17 +29,13 @@ type Config struct {
 	// bytes per second over all images; 0 is no bound.
 	Fill     int
 	FillRate int64
-	// A request that failed is repeated after Backoff, then after twice that, up
-	// to BackoffLimit; one that brings nothing for Attempt makes room for others.
-	Backoff, BackoffLimit, Attempt time.Duration
+	// Attempt is how long a request may take before it makes room for others.
+	Attempt time.Duration
 }
 
 // Default is for one node.
 func Default() Config {
-	return Config{
-		Demand: 64, Ahead: 8, Fill: 4,
-		Backoff: 50 * time.Millisecond, BackoffLimit: 2 * time.Second, Attempt: 30 * time.Second,
-	}
+	return Config{Demand: 64, Ahead: 8, Fill: 4, Attempt: 30 * time.Second}
 }
 
 // Table has the objects of all images, each once.
@@ -50,7 +46,7 @@ type Table struct {
 	log    *slog.Logger
 	metric *Metrics
 
-	ctx  context.Context // ends all that runs detached from its asker
+	ctx  context.Context // ends reading ahead
 	stop context.CancelFunc
 	runs sync.WaitGroup
 
@@ -82,7 +78,7 @@ func New(cfg Config, peer Peer, dir func() string, log *slog.Logger, metric *Met
 	return t
 }
 
-// Close ends what runs, and waits for it. Reads that wait fail.
+// Close ends reading ahead, and waits for it. Fills and fetches were ended before.
 func (t *Table) Close() {
 	t.stop()
 	t.runs.Wait()

@@ -12,6 +12,7 @@ import (
 
 // Mount is one line of the mount table.
 type Mount struct {
+	Device string // major:minor; of FUSE the minor is the connection's number
 	Root   string // the directory of the file system that is shown
 	Point  string // where
 	Type   string // "overlay", "fuse.shoal"
@@ -66,7 +67,7 @@ func parse(r io.Reader) ([]Mount, error) {
 			continue
 		}
 		mounts = append(mounts, Mount{
-			Root: unescape(before[3]), Point: unescape(before[4]),
+			Device: before[2], Root: unescape(before[3]), Point: unescape(before[4]),
 			Type: after[0], Source: unescape(after[1]), Super: unescape(after[2]),
 		})
 	}

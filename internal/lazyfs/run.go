@@ -1,0 +1,278 @@
+//go:build linux
+
+package lazyfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
+	"github.com/shoal-project/shoal/internal/nodeapi"
+)
+
+// Start clears what an earlier daemon left, mounts the file system and what is
+// recorded. Stop must follow if it succeeded.
+func (d *Daemon) Start(ctx context.Context) error {
+	if err := mountpoint.Privileged(); err != nil {
+		return err
+	}
+	recorded, err := d.records.load(func(path string, err error) {
+		d.log.Error("a record of a mounted image cannot be used; remove the file if it is not needed", "file", path, "error", err)
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.clearStale(recorded); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.mountDir(), 0o755); err != nil {
+		return fmt.Errorf("making %s: %w; set run_dir to another directory", d.mountDir(), err)
+	}
+	if err := d.fs.Mount(d.mountDir()); err != nil {
+		return err
+	}
+	d.tasks.Go(func() {
+		if err := d.fs.Serve(); err != nil {
+			d.log.Error("the file system ended", "error", err)
+		}
+	})
+	d.restore(ctx, recorded)
+	d.tasks.Go(d.runErrands)
+	return nil
+}
+
+// restore mounts what is recorded, from the disk alone; what that lacks waits
+// for the peer.
+func (d *Daemon) restore(ctx context.Context, recorded []*Record) {
+	short, cancel := context.WithTimeout(ctx, errandEvery)
+	defer cancel()
+	if err := d.learnStore(short); err != nil {
+		d.log.Warn("the peer does not say where its store is; serving what is on the disk", "error", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range recorded {
+		d.lastID = max(d.lastID, r.ID)
+		if len(r.Mounts) == 0 || d.restoreImage(r) != nil {
+			d.waiting = append(d.waiting, r)
+		}
+	}
+}
+
+// restoreImage serves a recorded image and mounts it where it was. d.mu is held.
+func (d *Daemon) restoreImage(r *Record) error {
+	im, err := d.serve(r)
+	if err != nil {
+		d.log.Warn("a recorded image cannot be served yet", "image", r.Image.Reference, "error", err)
+		return err
+	}
+	for _, m := range r.Mounts {
+		if err := d.reattach(im, m); err != nil {
+			d.log.Error("mounting again what was mounted", "image", m.Reference, "target", m.Target, "error", err)
+			continue
+		}
+		d.events.tell(EventMounted, r.Image, m.Reference, m.Target)
+	}
+	d.beginFill(im)
+	return nil
+}
+
+// reattach makes a recorded mount again, unless something else has its place.
+func (d *Daemon) reattach(im *image, m Mount) error {
+	mounted, err := mountpoint.At(m.Target)
+	if err == nil && len(mounted) > 0 && !m.Native {
+		err = fmt.Errorf("something else is mounted on %s now", m.Target)
+	}
+	if err != nil {
+		return err
+	}
+	return d.attach(im, m)
+}
+
+// errandEvery is how often what the peer's absence left undone is tried.
+const errandEvery = 2 * time.Second
+
+// runErrands does what needs the peer and could not be done at once.
+func (d *Daemon) runErrands() {
+	ticker := time.NewTicker(errandEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-ticker.C:
+		case <-d.kick:
+		}
+		d.mu.Lock()
+		waiting := append([]*Record(nil), d.waiting...)
+		d.mu.Unlock()
+		for _, r := range waiting {
+			if !d.runErrand(r) {
+				break
+			}
+		}
+		d.pinAll()
+	}
+}
+
+// maxErrandPause is the longest pause between tries that the peer refuses.
+const maxErrandPause = 5 * time.Minute
+
+// runErrand tries one, if it is time for it; false if the peer is away.
+func (d *Daemon) runErrand(r *Record) bool {
+	if time.Now().Before(r.next) {
+		return true
+	}
+	err := d.errand(r)
+	switch {
+	case err == nil:
+		r.pause = 0
+	case errors.Is(err, nodeapi.ErrAway):
+		return false
+	default:
+		r.pause = min(max(2*r.pause, errandEvery), maxErrandPause)
+		r.next = time.Now().Add(r.pause)
+		d.log.Warn("an image waits", "image", r.Image.Reference, "again_in", r.pause, "error", err)
+	}
+	return true
+}
+
+// errand unpins a record without mounts, or serves one with some.
+func (d *Daemon) errand(r *Record) error {
+	if len(r.Mounts) == 0 {
+		return d.unpin(r)
+	}
+	opened, err := d.peer.Open(d.ctx, reopenRequest(r.Image), func(nodeapi.Progress) {})
+	if err != nil {
+		return err
+	}
+	if opened.Tree != r.Image.Tree {
+		return errors.New("the image has another tree now; unmount it and mount it again")
+	}
+	if err := d.learnStore(d.ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.restoreImage(r); err != nil {
+		return err
+	}
+	d.forget(r)
+	return nil
+}
+
+// unpin takes the pin of an image that is not mounted any more.
+func (d *Daemon) unpin(r *Record) error {
+	ctx, cancel := context.WithTimeout(d.ctx, peerPatience)
+	defer cancel()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.images[r.Image.Tree] != nil { // mounted again meanwhile
+		d.forget(r)
+		return nil
+	}
+	if err := d.peer.Unpin(ctx, pinName(r.Image.Tree)); err != nil {
+		return err
+	}
+	d.forget(r)
+	return d.records.remove(r.Image.Tree)
+}
+
+// peerPatience bounds the small requests to the peer that hold others up.
+const peerPatience = 5 * time.Second
+
+// forget takes a record off the waiting ones. d.mu is held.
+func (d *Daemon) forget(r *Record) {
+	for i, other := range d.waiting {
+		if other == r {
+			d.waiting = append(d.waiting[:i:i], d.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// pinAll pins what was served from the disk while the peer was away.
+func (d *Daemon) pinAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, im := range d.images {
+		if !im.pinned && d.pin(im) != nil {
+			return
+		}
+	}
+}
+
+// Stop ends fills, unmounts everything but what the kernel mounts natively, and
+// lets the file system go. Records stay, for the next start.
+func (d *Daemon) Stop() error {
+	d.stop()
+	d.mu.Lock()
+	busy := false
+	for _, im := range d.images {
+		d.endFill(im)
+		for _, m := range im.record.Mounts {
+			if m.Native {
+				continue
+			}
+			if err := d.detach(m); err != nil {
+				d.log.Warn("a mount is still in use; it goes from sight now, and fails for those who use it", "target", m.Target, "error", err)
+				busy = true
+			}
+		}
+	}
+	d.mu.Unlock()
+	err := d.closeFS(busy)
+	d.tasks.Wait()
+	d.table.Close()
+	for _, im := range d.images {
+		im.content.Close()
+		err = errors.Join(err, im.tree.close())
+	}
+	return errors.Join(err, d.locked.Close())
+}
+
+// detach unmounts, if need be only from sight; then it says who is in the way.
+func (d *Daemon) detach(m Mount) error {
+	err := mountpoint.Unmount(m.Target, false)
+	if !errors.Is(err, mountpoint.ErrBusy) {
+		return err
+	}
+	return errors.Join(err, mountpoint.Unmount(m.Target, true))
+}
+
+// closeFS unmounts the file system, by force if somebody uses it: a container in
+// a mount namespace of its own may hold it.
+func (d *Daemon) closeFS(busy bool) error {
+	if busy {
+		return d.fs.Abort()
+	}
+	var closing errgroup.Group
+	closed := make(chan struct{})
+	device, err := connectionOf(d.mountDir())
+	if err != nil {
+		return errors.Join(err, d.fs.Abort())
+	}
+	closing.Go(func() error {
+		defer close(closed)
+		if err := d.fs.Close(); err != nil {
+			return errors.Join(err, d.fs.Abort())
+		}
+		return nil
+	})
+	timer := time.NewTimer(d.cfg.Grace)
+	defer timer.Stop()
+	select {
+	case <-closed:
+	case <-timer.C:
+		d.log.Warn("images are still in use in other mount namespaces; their reads fail from now on")
+		if err := abortConnection(device); err != nil {
+			return err
+		}
+	}
+	return closing.Wait()
+}

@@ -1,0 +1,75 @@
+//go:build linux
+
+package lazyfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
+)
+
+// fuseType is the file system's type in the mount table.
+const fuseType = "fuse.shoal"
+
+// clearStale unmounts what a daemon that was killed left: mounts in the run
+// directory, and those on recorded targets that show it.
+func (d *Daemon) clearStale(recorded []*Record) error {
+	mounts, err := mountpoint.List()
+	if err != nil {
+		return err
+	}
+	targets := map[string]bool{}
+	for _, r := range recorded {
+		for _, m := range r.Mounts {
+			targets[m.Target] = true
+		}
+	}
+	var errs []error
+	for _, m := range slices.Backward(mounts) {
+		if !d.stale(m, targets) {
+			continue
+		}
+		d.log.Info("unmounting what an earlier daemon left", "target", m.Point)
+		errs = append(errs, mountpoint.Unmount(m.Point, true))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) stale(m mountpoint.Mount, targets map[string]bool) bool {
+	switch {
+	case m.Point == d.mountDir():
+		return true
+	case !targets[m.Point]:
+		return false
+	case m.Type == fuseType:
+		return true
+	}
+	return m.Type == "overlay" && strings.Contains(m.Super, d.mountDir())
+}
+
+// abortFile has the kernel end a FUSE connection, whoever holds it.
+const abortFile = "/sys/fs/fuse/connections/%s/abort"
+
+// connectionOf is the number of the FUSE connection that is mounted at dir.
+func connectionOf(dir string) (string, error) {
+	mounts, err := mountpoint.At(dir)
+	if err != nil {
+		return "", err
+	}
+	if len(mounts) == 0 {
+		return "", fmt.Errorf("nothing is mounted at %s any more", dir)
+	}
+	_, minor, _ := strings.Cut(mounts[len(mounts)-1].Device, ":")
+	return minor, nil
+}
+
+func abortConnection(number string) error {
+	if err := os.WriteFile(fmt.Sprintf(abortFile, number), []byte("1"), 0); err != nil {
+		return fmt.Errorf("ending the FUSE connection: %w", err)
+	}
+	return nil
+}
