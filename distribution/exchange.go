@@ -48,12 +48,20 @@ type BusyError struct{ RetryAfter time.Duration }
 
 func (e *BusyError) Error() string { return fmt.Sprintf("node is busy for %s", e.RetryAfter) }
 
+// Run is a run of blocks that lies within one chunk of an object of Size bytes.
+type Run struct {
+	Object chunk.Digest
+	Size   int64
+	Span   Span
+	// Packed asks for it to travel compressed, which is sooner on a slow link.
+	Packed bool
+}
+
 // Exchange is the asking end.
 type Exchange interface {
-	// Fetch asks a node for a run of blocks that lies within one chunk of an
-	// object of size bytes. The answer streams: it may begin before the node has
+	// Fetch asks a node for a run of blocks. The answer streams: it may begin before the node has
 	// all of the run itself. The caller verifies every block.
-	Fetch(ctx context.Context, from Member, object chunk.Digest, size int64, run Span) (*Transfer, error)
+	Fetch(ctx context.Context, from Member, r Run) (*Transfer, error)
 }
 
 // Transfer is a run of blocks on its way.

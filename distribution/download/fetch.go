@@ -17,6 +17,7 @@ type fetch struct {
 	link    *link // nil: from the origin
 	from    distribution.Member
 	granted bool
+	packed  bool // travels compressed
 	started time.Time
 	last    time.Time // last block; guarded by the task's mu
 	blocks  int       // received; guarded by the task's mu
@@ -57,6 +58,7 @@ func (t *task) launch(f *fetch) {
 	}
 	if f.link != nil {
 		f.from = f.link.member
+		f.packed = t.derived && f.link.node.pack()
 		f.link.node.begin()
 	}
 	t.e.group.Go(func() error {
@@ -86,7 +88,7 @@ func (t *task) perform(ctx context.Context, f *fetch) error {
 		defer body.Close()
 		return t.receive(ctx, f, body)
 	}
-	transfer, err := t.e.deps.Exchange.Fetch(ctx, f.from, t.id, t.size, f.run)
+	transfer, err := t.e.deps.Exchange.Fetch(ctx, f.from, distribution.Run{Object: t.id, Size: t.size, Span: f.run, Packed: f.packed})
 	if err != nil {
 		return err
 	}
@@ -359,6 +361,9 @@ func (t *task) judge(f *fetch, err error, bytes int64, now time.Time) {
 	case err == nil:
 		if f.link != nil {
 			f.link.node.succeeded(bytes, now.Sub(f.started), t.e.cfg.Window)
+			if t.derived {
+				f.link.node.timed(f.packed, bytes, now.Sub(f.started))
+			}
 		}
 	case errors.Is(err, errStore):
 		result = "failed"

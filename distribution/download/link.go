@@ -17,6 +17,7 @@ type node struct {
 	rest        time.Time // not asked before this
 	strikes     int       // failures in a row
 	quarantined bool
+	packing     packing
 }
 
 const (

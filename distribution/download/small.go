@@ -64,7 +64,7 @@ func (t *task) readSmall(ctx context.Context, up *link, data []byte) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*t.e.cfg.LastResort, errStalled)
 	defer cancel()
 	run := distribution.Span{N: uint32(chunk.BlockCount(t.size))}
-	transfer, err := t.e.deps.Exchange.Fetch(ctx, up.member, t.id, t.size, run)
+	transfer, err := t.e.deps.Exchange.Fetch(ctx, up.member, distribution.Run{Object: t.id, Size: t.size, Span: run})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func BenchmarkFetch(b *testing.B) {
 				b.ReportAllocs()
 				start := cpuTime(b)
 				for b.Loop() {
-					tr, err := client.Fetch(ctx, from, digest, o.Size(), run)
+					tr, err := client.Fetch(ctx, from, distribution.Run{Object: digest, Size: o.Size(), Span: run})
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -60,15 +60,15 @@ func NewClient(cfg Config, key ed25519.PrivateKey, networkKey []byte, log *slog.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Fetch implements distribution.Exchange.
-func (c *Client) Fetch(ctx context.Context, from distribution.Member, object chunk.Digest, size int64, run distribution.Span) (*distribution.Transfer, error) {
-	where, err := extentOf(size, run)
+func (c *Client) Fetch(ctx context.Context, from distribution.Member, r distribution.Run) (*distribution.Transfer, error) {
+	where, err := extentOf(r.Size, r.Span)
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.fetch(ctx, from, object, size, where)
+	t, err := c.fetch(ctx, from, r, where)
 	c.m.fetches.WithLabelValues(resultOf(err)).Inc()
 	if err != nil {
-		return nil, fmt.Errorf("blocks %s of %s from node %s at %s: %w", run, object, from.ID, from.Chunks, err)
+		return nil, fmt.Errorf("blocks %s of %s from node %s at %s: %w", r.Span, r.Object, from.ID, from.Chunks, err)
 	}
 	return t, nil
 }
@@ -88,15 +88,18 @@ func resultOf(err error) string {
 	return "failed"
 }
 
-func (c *Client) fetch(ctx context.Context, from distribution.Member, object chunk.Digest, size int64, where extent) (*distribution.Transfer, error) {
+func (c *Client) fetch(ctx context.Context, from distribution.Member, r distribution.Run, where extent) (*distribution.Transfer, error) {
 	// The transport keeps connections by the URL's host, so that names who must
 	// be there, and where: see dialer.
 	req := (&http.Request{
 		Method: http.MethodGet,
-		URL:    &url.URL{Scheme: c.scheme, Host: poolKey(from), Path: pathPrefix + object.String()},
+		URL:    &url.URL{Scheme: c.scheme, Host: poolKey(from), Path: pathPrefix + r.Object.String()},
 		Host:   from.Chunks,
 		Header: http.Header{"Range": {where.String()}, "User-Agent": nil},
 	}).WithContext(ctx)
+	if r.Packed {
+		req.Header.Set("Accept-Encoding", encodingZstd)
+	}
 	req.Header.Set(headerProof, c.proof(from.ID, req))
 	var under *gatherer
 	trace := httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { under = gathererOf(info.Conn) }}
@@ -109,12 +112,20 @@ func (c *Client) fetch(ctx context.Context, from distribution.Member, object chu
 		defer resp.Body.Close()
 		return nil, refused(resp)
 	}
-	sums, err := check(resp, size, where)
+	sums, err := check(resp, r.Size, where, r.Packed)
 	if err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
-	return &distribution.Transfer{Sums: sums, Body: newBody(resp.Body, where.n, under, c.m.received)}, nil
+	if resp.Header.Get("Content-Encoding") == "" {
+		return &distribution.Transfer{Sums: sums, Body: newBody(resp.Body, where.n, under, c.m.received)}, nil
+	}
+	body, err := unpack(resp.Body, where.n, c.m.received)
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return &distribution.Transfer{Sums: sums, Body: body}, nil
 }
 
 func (c *Client) proof(server distribution.NodeID, req *http.Request) string {
@@ -125,11 +136,15 @@ func (c *Client) proof(server distribution.NodeID, req *http.Request) string {
 }
 
 // check holds an answer to what was asked.
-func check(resp *http.Response, size int64, where extent) (chunk.Sums, error) {
+func check(resp *http.Response, size int64, where extent, packed bool) (chunk.Sums, error) {
 	if got, want := resp.Header.Get("Content-Range"), where.contentRange(size); got != want {
 		return nil, fmt.Errorf("answer is for %.80q, not %q", got, want)
 	}
-	if resp.ContentLength != where.n {
+	encoding := resp.Header.Get("Content-Encoding")
+	if encoding != "" && (encoding != encodingZstd || !packed) {
+		return nil, fmt.Errorf("answer is in coding %.80q, which was not asked for", encoding)
+	}
+	if encoding == "" && resp.ContentLength != where.n {
 		return nil, fmt.Errorf("answer has %d bytes, not %d", resp.ContentLength, where.n)
 	}
 	return parseSums(resp.Header.Get(headerSums), size, where.chunk())

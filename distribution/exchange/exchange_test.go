@@ -24,7 +24,7 @@ func TestRunsArriveAsTheyAre(t *testing.T) {
 		client := newTestClient(t, cfg, networkKey)
 		for _, o := range []*object{memory, file} {
 			for _, run := range []distribution.Span{{First: 0, N: 16}, {First: 3, N: 1}, {First: 5, N: 7}, {First: 16, N: 4}, {First: 19, N: 1}} {
-				tr, err := client.Fetch(within(t), from, o.digest(), o.Size(), run)
+				tr, err := client.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: run})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -54,7 +54,7 @@ func TestBlocksArriveOneByOne(t *testing.T) {
 		o := newObject(4*chunk.BlockSize + 9).onDisk(t)
 		o.release(1, nil)
 		from, _ := serve(t, cfg, storeOf(o))
-		tr, err := newTestClient(t, cfg, networkKey).Fetch(within(t), from, o.digest(), o.Size(), distribution.Span{N: 5})
+		tr, err := newTestClient(t, cfg, networkKey).Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 5}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestCutUploadsAreNoticed(t *testing.T) {
 			o := newObject(3 * chunk.BlockSize)
 			o.release(chunk.BlockSize, cause)
 			from, srv := serve(t, cfg, storeOf(o))
-			tr, err := newTestClient(t, cfg, networkKey).Fetch(within(t), from, o.digest(), o.Size(), distribution.Span{N: 3})
+			tr, err := newTestClient(t, cfg, networkKey).Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 3}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +122,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		client := newTestClient(t, cfg, networkKey)
 		one := distribution.Span{N: 1}
 		fetch := func(o *object, size int64) error {
-			_, err := client.Fetch(within(t), from, o.digest(), size, one)
+			_, err := client.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: size, Span: one})
 			return err
 		}
 		if err := fetch(absent, 10); !errors.Is(err, distribution.ErrAbsent) {
@@ -141,7 +141,7 @@ func TestRefusalsAreTold(t *testing.T) {
 			t.Errorf("a range inside a block: %v", err)
 		}
 		for _, run := range []distribution.Span{{}, {First: 1, N: 1}, {N: 2}, {First: 1<<32 - 1, N: 1<<32 - 1}} {
-			if _, err := client.Fetch(within(t), from, here.digest(), here.Size(), run); !errors.Is(err, errRange) {
+			if _, err := client.Fetch(within(t), from, distribution.Run{Object: here.digest(), Size: here.Size(), Span: run}); !errors.Is(err, errRange) {
 				t.Errorf("run %s: %v", run, err)
 			}
 		}
@@ -155,17 +155,17 @@ func TestSlotsAreBounded(t *testing.T) {
 		o.release(chunk.BlockSize, nil)
 		from, srv := serve(t, cfg, storeOf(o))
 		client := newTestClient(t, cfg, networkKey)
-		first, err := client.Fetch(within(t), from, o.digest(), o.Size(), distribution.Span{N: 2})
+		first, err := client.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 2}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = client.Fetch(within(t), from, o.digest(), o.Size(), distribution.Span{N: 1})
+		_, err = client.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 1}})
 		if busy, ok := errors.AsType[*distribution.BusyError](err); !ok || busy.RetryAfter <= 0 {
 			t.Errorf("no slot left: %v", err)
 		}
 		first.Body.Close() // giving up frees the slot
 		eventually(t, func() bool { return len(srv.slots) == 0 })
-		again, err := client.Fetch(within(t), from, o.digest(), o.Size(), distribution.Span{N: 1})
+		again, err := client.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestManyAtOnce(t *testing.T) {
 			for i := range 8 {
 				wg.Go(func() {
 					run := distribution.Span{First: uint32(i), N: 2}
-					tr, err := client.Fetch(within(t), from, o.digest(), o.Size(), run)
+					tr, err := client.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: run})
 					if err != nil {
 						t.Error(err)
 						return
@@ -205,7 +205,7 @@ func TestASessionIsResumed(t *testing.T) {
 	from, _ := serve(t, configOf(TLS), storeOf(o))
 	client := newTestClient(t, configOf(TLS), networkKey)
 	fetch := func(m distribution.Member) error {
-		tr, err := client.Fetch(within(t), m, o.digest(), o.Size(), distribution.Span{N: 1})
+		tr, err := client.Fetch(within(t), m, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 1}})
 		if err != nil {
 			return err
 		}
@@ -226,4 +226,32 @@ func TestASessionIsResumed(t *testing.T) {
 	if err := fetch(distribution.Member{ID: newNode(t).id, Chunks: from.Chunks}); !errors.Is(err, distribution.ErrMembership) {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestPackedRunsArriveAsTheyAre(t *testing.T) {
+	eachSecurity(t, func(t *testing.T, cfg Config) {
+		text := newObject(odd)
+		copy(text.data, bytes.Repeat([]byte("shoal of fish, "), odd/30)) // half packs well, half does not
+		from, _ := serve(t, cfg, storeOf(text))
+		client := newTestClient(t, cfg, networkKey)
+		for _, run := range []distribution.Span{{First: 0, N: 16}, {First: 3, N: 1}, {First: 19, N: 1}, {First: 16, N: 4}} {
+			tr, err := client.Fetch(within(t), from, distribution.Run{Object: text.digest(), Size: text.Size(), Span: run, Packed: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			where, _ := extentOf(text.Size(), run)
+			got := make([]byte, where.n)
+			_, err = io.ReadFull(tr.Body, got)
+			if end, e := tr.Body.Read(make([]byte, 1)); end != 0 || e != io.EOF {
+				t.Errorf("%s: %d bytes and %v behind the run", run, end, e)
+			}
+			tr.Body.Close()
+			if err != nil || !bytes.Equal(got, text.data[where.off:where.off+where.n]) {
+				t.Errorf("%s: other bytes, or %v", run, err)
+			}
+		}
+		if got := value(t, client.m.received); got > float64(2*odd) {
+			t.Errorf("%v bytes came over the wire", got)
+		}
+	})
 }

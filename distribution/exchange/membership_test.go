@@ -21,7 +21,7 @@ import (
 // fetchOne asks for an object of one block.
 func fetchOne(t *testing.T, c *Client, from distribution.Member, o *object) error {
 	t.Helper()
-	tr, err := c.Fetch(within(t), from, o.digest(), o.Size(), distribution.Span{N: 1})
+	tr, err := c.Fetch(within(t), from, distribution.Run{Object: o.digest(), Size: o.Size(), Span: distribution.Span{N: 1}})
 	if err != nil {
 		return err
 	}

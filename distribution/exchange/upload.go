@@ -64,7 +64,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	result := "ok"
 	if err := u.send(w); err != nil {
 		// A body shorter than its Content-Length makes net/http cut the
-		// connection, which is how the asker learns of it.
+		// connection, which is how the asker learns of it; it counts the bytes of a
+		// packed one.
 		s.log.Debug("exchange: upload was cut short", "node", string(client), "object", object.String(), "error", err)
 		result = "aborted"
 	}
@@ -110,6 +111,7 @@ type upload struct {
 	ctx   context.Context
 	up    distribution.Upload
 	where extent
+	pack  bool  // the asker takes a packed run
 	ready int64 // bytes of where that Await vouched for
 }
 
@@ -119,7 +121,7 @@ func (s *Server) find(r *http.Request, object chunk.Digest) (*upload, *refusal) 
 	if err != nil {
 		return nil, s.failed(object, err)
 	}
-	u := &upload{s: s, ctx: r.Context(), up: up}
+	u := &upload{s: s, ctx: r.Context(), up: up, pack: r.Header.Get("Accept-Encoding") == encodingZstd}
 	if refused := u.begin(r.Header.Get("Range"), object); refused != nil {
 		up.Close()
 		return nil, refused
@@ -173,7 +175,11 @@ func (u *upload) send(w http.ResponseWriter) error {
 	}
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Range", u.where.contentRange(size))
-	h.Set("Content-Length", strconv.FormatInt(u.where.n, 10))
+	if u.pack {
+		h.Set("Content-Encoding", encodingZstd)
+	} else {
+		h.Set("Content-Length", strconv.FormatInt(u.where.n, 10))
+	}
 	w.WriteHeader(http.StatusPartialContent)
 	write, done, err := u.writer(w)
 	if err != nil {
@@ -215,6 +221,9 @@ type writeFunc func(off, n int64) (int64, error)
 // writer chooses how bytes reach the wire: by sendfile in clear text from an
 // object that has a file, else through a buffer.
 func (u *upload) writer(w http.ResponseWriter) (writeFunc, func(), error) {
+	if u.pack {
+		return u.packed(w)
+	}
 	if u.s.tls == nil {
 		f, err := u.up.File()
 		if err != nil {

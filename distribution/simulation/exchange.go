@@ -15,7 +15,8 @@ type exchange struct {
 	self *Host
 }
 
-func (x *exchange) Fetch(ctx context.Context, from distribution.Member, object chunk.Digest, size int64, run distribution.Span) (*distribution.Transfer, error) {
+func (x *exchange) Fetch(ctx context.Context, from distribution.Member, r distribution.Run) (*distribution.Transfer, error) {
+	object, size, run := r.Object, r.Size, r.Span
 	h := x.c.host(from.ID)
 	if h == nil || h.dead() {
 		return nil, errGone
