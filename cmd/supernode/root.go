@@ -38,13 +38,16 @@ once; nothing that was stored is lost.`,
 
 func preheatCommand(client func(*cobra.Command) (*admin.Client, error)) *cobra.Command {
 	var flags cli.PullFlags
-	wait := false
+	wait, lazy := false, false
 	cmd := &cobra.Command{
 		Use: "preheat IMAGE…", Short: "Fetch images now, before anybody asks",
 		Long: `Have the running daemon fetch whole images from their registries, so that the
 first peer that wants them finds them here. It returns at once and the daemon
-goes on by itself; with --wait it shows how it goes, and fails if that fails.`,
+goes on by itself; with --wait it shows how it goes, and fails if that fails.
+With --lazy the images can be mounted at once on every node afterwards: what a
+lazy start needs is derived now, not at the first mount.`,
 		Example: `  supernode preheat debian:12
+  supernode preheat --wait --lazy python:3.13
   supernode preheat --wait --platform all quay.io/prometheus/busybox:latest`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, images []string) error {
@@ -55,6 +58,9 @@ goes on by itself; with --wait it shows how it goes, and fails if that fails.`,
 			requests, err := flags.Requests(cmd, images)
 			if err != nil {
 				return err
+			}
+			for i := range requests {
+				requests[i].Lazy = lazy
 			}
 			if wait {
 				return flags.Show(cmd, c, requests)
@@ -68,6 +74,7 @@ goes on by itself; with --wait it shows how it goes, and fails if that fails.`,
 		},
 	}
 	flags.Add(cmd)
+	cmd.Flags().BoolVar(&lazy, "lazy", false, "make the images ready to start lazily, too")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the images are here, and show how it goes")
 	return cmd
 }

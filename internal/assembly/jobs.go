@@ -3,6 +3,7 @@ package assembly
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -21,6 +22,8 @@ type jobs struct {
 	puller *pull.Puller
 	log    *slog.Logger
 	queue  chan pull.Request
+	// prepare has an image's tree derived; nil where that is not done.
+	prepare func(ctx context.Context, r pull.Request) error
 }
 
 func newJobs(p *pull.Puller, log *slog.Logger) *jobs {
@@ -28,7 +31,34 @@ func newJobs(p *pull.Puller, log *slog.Logger) *jobs {
 }
 
 func (j *jobs) pull(ctx context.Context, r pull.Request, tell func(pull.Event)) error {
-	return j.puller.Pull(ctx, r, tell)
+	if !r.Lazy {
+		return j.puller.Pull(ctx, r, tell)
+	}
+	last := pull.Event{Image: r.Image, Done: true}
+	err := j.puller.Pull(ctx, r, func(e pull.Event) {
+		if !e.Done && e.Error == "" {
+			tell(e)
+		}
+	})
+	if err == nil {
+		tell(pull.Event{Image: r.Image, Notice: "making it ready to start lazily"})
+		err = j.lazily(ctx, r)
+	}
+	if err != nil {
+		last = pull.Event{Image: r.Image, Error: err.Error()}
+	}
+	tell(last)
+	return err
+}
+
+func (j *jobs) lazily(ctx context.Context, r pull.Request) error {
+	if j.prepare == nil {
+		return errors.New("this daemon prepares no lazy images; ask the supernode")
+	}
+	if err := j.prepare(ctx, r); err != nil {
+		return fmt.Errorf("%s cannot be served lazily: %w", r.Image, err)
+	}
+	return nil
 }
 
 // start has a pull run in the background.
@@ -49,7 +79,7 @@ func (j *jobs) run(ctx context.Context) error {
 			return nil
 		case r := <-j.queue:
 			began := time.Now()
-			if err := j.puller.Pull(ctx, r, func(pull.Event) {}); err != nil {
+			if err := j.pull(ctx, r, func(pull.Event) {}); err != nil {
 				j.log.Error("fetching an image in the background", "image", r.Image, "error", err)
 				continue
 			}

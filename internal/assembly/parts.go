@@ -71,7 +71,7 @@ func open(s settings, log *slog.Logger) (_ *parts, err error) {
 		}
 	}
 	s.store.OnEvict = p.evicted
-	if p.store, err = diskstore.Open(filepath.Join(s.dataDir, "store"), s.store, log, diskstore.NewMetrics(p.metrics)); err != nil {
+	if p.store, err = diskstore.Open(p.storeDir(), s.store, log, diskstore.NewMetrics(p.metrics)); err != nil {
 		return nil, err
 	}
 	p.closers = append(p.closers, p.store.Close)
@@ -84,6 +84,8 @@ func open(s settings, log *slog.Logger) (_ *parts, err error) {
 	}
 	return p, err
 }
+
+func (p *parts) storeDir() string { return filepath.Join(p.dataDir, "store") }
 
 // openSwarm opens what other nodes see.
 func (p *parts) openSwarm(s settings) (err error) {

@@ -59,7 +59,16 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 	}
 	jobs := newJobs(p.puller(engine), log)
 	backs = append(backs, jobs.run)
+	trust, err := keysOf(supernodes)
+	if err != nil {
+		return err
+	}
+	images, err := p.remoteImages(cfg.Remote, engine, trust)
+	if err != nil {
+		return err
+	}
 	d := p.adminDaemon(engine, jobs)
+	d.More = images.Routes()
 	d.Ready = func() error { return errors.Join(p.writable(), reachable(engine, supernodes)) }
 	d.Status = func() any {
 		s := p.status("peer", version.String(), started, listening)

@@ -12,6 +12,8 @@ import (
 	"github.com/shoal-project/shoal/distribution/coordinator"
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/pull"
+	"github.com/shoal-project/shoal/internal/remote"
 	"github.com/shoal-project/shoal/internal/version"
 )
 
@@ -27,7 +29,12 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 
-	judge, err := p.coordinator(cfg)
+	// The engine observes through the coordinator, and the deriver stands on the
+	// engine; no peer speaks before all three are there.
+	var trees remote.Maker
+	judge, err := p.coordinator(cfg, func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
+		return trees(ctx, src, layers, tell)
+	})
 	if err != nil {
 		return err
 	}
@@ -39,6 +46,11 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 		return err
 	}
 	judge.Bind(engine)
+	deriver, err := p.deriver(cfg.Remote, engine)
+	if err != nil {
+		return err
+	}
+	trees = treeMaker(deriver)
 	give, err := p.giver(cfg.Exchange, engine)
 	if err != nil {
 		return err
@@ -50,6 +62,9 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 	})
 
 	jobs := newJobs(p.puller(engine), log)
+	jobs.prepare = func(ctx context.Context, r pull.Request) error {
+		return remote.Prepare(ctx, jobs.puller, trees, r)
+	}
 	listening := map[string]string{
 		"control": p.node.Addr(), "exchange": p.chunks.Addr().String(),
 	}
@@ -74,13 +89,14 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 	return err
 }
 
-func (p *parts) coordinator(cfg config.Supernode) (*coordinator.Coordinator, error) {
+func (p *parts) coordinator(cfg config.Supernode, trees coordinator.Deriver) (*coordinator.Coordinator, error) {
 	swarm := cfg.Swarm
 	swarm.Mode = cfg.Origin.Mode
 	own := []ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}
 	return coordinator.New(swarm, coordinator.Deps{
 		Origin: p.origin,
 		Trusts: func(l *chunk.List, s chunk.Seal) bool { return s.Verify(l, own) == nil },
+		Derive: trees,
 		Chunks: port(p.chunks), Agent: "supernode/" + version.String(),
 		Log: p.log, Metric: coordinator.NewMetrics(p.metrics),
 	})

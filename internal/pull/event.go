@@ -49,6 +49,9 @@ type Request struct {
 	Image string `json:"image"`
 	// Platforms are os/arch[/variant]; "all" is every one. Empty: this machine's.
 	Platforms []string `json:"platforms,omitempty"`
+	// Lazy has the image's tree derived as well, so that it starts lazily at once
+	// wherever it is mounted. It takes one platform.
+	Lazy bool `json:"lazy,omitempty"`
 	// Authorization is the header value for the image's registry. Empty: the
 	// credentials that the daemon was configured with, or none.
 	Authorization string `json:"authorization,omitempty"`

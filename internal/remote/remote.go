@@ -34,11 +34,16 @@ type Opener struct {
 	Alone bool
 	// Local derives trees in this process, when there is no supernode or none
 	// answers.
-	Local func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
+	Local Maker
 	// Trust are the keys whose statements count.
 	Trust []ed25519.PublicKey
 	Log   *slog.Logger
 }
+
+// Maker derives the tree of an image whose blobs come on the word of src, and
+// gives the layer.Binding in binary form. Tell hears how far it is in bytes of
+// blobs.
+type Maker func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
 
 // Engine is what an Opener needs of the download engine.
 type Engine interface {

@@ -1,0 +1,57 @@
+package assembly
+
+import (
+	"context"
+	"crypto/ed25519"
+	"path/filepath"
+
+	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
+	"github.com/shoal-project/shoal/distribution/download"
+	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/derive"
+	"github.com/shoal-project/shoal/internal/nodeapi"
+	"github.com/shoal-project/shoal/internal/remote"
+)
+
+// deriver makes image trees over this node's engine and store.
+func (p *parts) deriver(cfg config.Remote, engine *download.Engine) (*derive.Deriver, error) {
+	d, err := derive.Open(derive.Config{
+		Dir: filepath.Join(p.dataDir, "remote"), Parallel: cfg.Parallel, Limits: cfg.Limits(),
+	}, derive.Deps{
+		Objects: engine, Store: p.store, Key: p.identity.Key(), Log: p.log, Metrics: derive.NewMetrics(p.metrics),
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, d.Close)
+	return d, nil
+}
+
+// treeMaker gives a deriver's statements in the form in which they travel.
+func treeMaker(d *derive.Deriver) remote.Maker {
+	return func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
+		binding, err := d.Tree(ctx, src, layers, tell)
+		if err != nil {
+			return nil, err
+		}
+		return binding.MarshalBinary()
+	}
+}
+
+// remoteImages is what the lazy file system of this node asks.
+func (p *parts) remoteImages(cfg config.Remote, engine *download.Engine, trust []ed25519.PublicKey) (*nodeapi.Server, error) {
+	d, err := p.deriver(cfg, engine)
+	if err != nil {
+		return nil, err
+	}
+	puller := p.puller(engine)
+	opener := &remote.Opener{
+		Images: puller, Engine: engine, Alone: len(trust) == 0, Local: treeMaker(d), Log: p.log,
+		Trust: append([]ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}, trust...),
+	}
+	return &nodeapi.Server{
+		Open: opener.Open, Fetch: opener.Fetch, Store: p.store, Dir: p.storeDir(),
+		Bytes: func(d chunk.Digest) map[string]int64 { return puller.Sources(d) },
+	}, nil
+}

@@ -1,0 +1,22 @@
+package remote
+
+import (
+	"context"
+
+	"github.com/shoal-project/shoal/internal/pull"
+)
+
+// Prepare has the tree of an image derived where the images' registries are
+// asked from, and nothing brought anywhere.
+func Prepare(ctx context.Context, images *pull.Puller, trees Maker, r pull.Request) error {
+	found, err := images.Image(ctx, r)
+	if err != nil {
+		return err
+	}
+	layers, err := layersOf(found)
+	if err != nil {
+		return err
+	}
+	_, err = trees(ctx, found.Source, layers, func(int64, int64) {})
+	return err
+}
