@@ -78,6 +78,9 @@ func (w *writer) shapeOf(n *Inode, c *Content, entries int64) (shape, error) {
 func (w *writer) holdInTree(s *shape, size int64) {
 	s.size = size
 	switch {
+	case w.number == 0 && firstNid*nidUnit+inodeSize+s.xattrs+size > w.blockSize:
+		// The root's place is fixed: it cannot make way for its data.
+		s.blocks = alignUp(size, w.blockSize) / w.blockSize
 	case s.together && inodeSize+s.xattrs+size <= w.blockSize:
 		s.layout, s.tail = layoutInline, size
 	case !s.together && size <= w.blockSize:

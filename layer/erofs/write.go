@@ -40,7 +40,8 @@ type writer struct {
 
 	dir     dirBlocks
 	last    []byte // the name before
-	inode   Inode  // the one at hand
+	number  int    // of the inode at hand
+	inode   Inode  // it
 	content Content
 	list    []Xattr
 	xattrs  []byte // of the one at hand, encoded
@@ -176,7 +177,7 @@ func (w *writer) load(i int) (shape, error) {
 }
 
 func (w *writer) ask(i int) error {
-	w.inode, w.content, w.list = Inode{}, Content{}, w.list[:0]
+	w.number, w.inode, w.content, w.list = i, Inode{}, Content{}, w.list[:0]
 	return w.source.Inode(i, &w.inode, &w.content, &w.list)
 }
 
