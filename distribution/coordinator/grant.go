@@ -75,7 +75,7 @@ func anybody(*member) bool { return true }
 // grant allots n units from u on, which lie in one chunk, as one request.
 func (c *Coordinator) grant(s *swarm, p *part, u, n int, grants grants, now time.Time) {
 	spread := c.spread(s)
-	r := &request{moved: now, origin: spread}
+	r := &request{began: now, moved: now, block: now, origin: spread}
 	g := grants[p]
 	if g == nil {
 		g = &distribution.Grant{Object: s.id, Origin: spread}
@@ -148,30 +148,6 @@ func (c *Coordinator) anyFull(s *swarm) bool {
 		}
 	}
 	return false
-}
-
-// reclaim takes grants back that bring nothing. Slow is not dead: a member tells
-// of a request that moves at all, and one that is usually slow is given longer.
-func (c *Coordinator) reclaim(s *swarm, now time.Time) {
-	for _, p := range s.parts {
-		patience := max(c.cfg.Stall, 4*p.m.usual)
-		for u, o := range p.out {
-			if now.Sub(o.request.moved) > patience {
-				c.metric.Reclaimed.Inc()
-				c.ungrant(s, p, u)
-			}
-		}
-	}
-}
-
-// moved books a sign of life of a request.
-func (m *member) moved(r *request, now time.Time) {
-	gap := now.Sub(r.moved)
-	r.moved = now
-	if gap > m.usual {
-		m.usual = gap
-	}
-	m.usual += (gap - m.usual) / 16
 }
 
 // settle books the end of a grant: it arrived, or will not.
@@ -276,16 +252,16 @@ func (c *Coordinator) onProgress(m *member, msg *distribution.Progress) {
 		return
 	}
 	p, now := s.parts[m.ID], time.Now()
-	for _, spans := range [][]distribution.Span{msg.Got, msg.Coming} {
-		s.each(spans, func(u int) {
-			if o, ok := p.out[u]; ok {
-				m.moved(o.request, now)
-			}
-		})
-	}
+	s.each(msg.Coming, func(u int) {
+		if o, ok := p.out[u]; ok {
+			m.moved(o.request, now)
+		}
+	})
 	for _, span := range msg.Got {
 		for b := int(span.First); b < min(span.End(), p.have.Len()); b++ {
-			p.have.Set(b)
+			if o, ok := p.out[b/s.unit]; p.have.Set(b) && ok {
+				s.brought(m, o.request, now)
+			}
 		}
 	}
 	for _, span := range msg.Lost {

@@ -19,6 +19,7 @@ type member struct {
 	pending, taken, requests int
 	round                    uint64
 	works                    bool          // see Coordinator.work
+	shunned                  time.Time     // until when it is granted nothing from origins, if others can
 	usual                    time.Duration // between two signs of life of a request, smoothed
 	// Images that are being derived for it. Guarded by the coordinator's mu.
 	deriving int

@@ -15,11 +15,13 @@ import (
 // of all come soon. Each member begins one request a round: of a crowd that comes
 // at once, the first to be heard does not take everything.
 func (c *Coordinator) allotOrigins(now time.Time) {
-	w := c.work()
+	w := c.work(now)
 	if w.left == 0 {
 		return
 	}
-	may := func(m *member) bool { return m.requests < w.requests && m.round != c.rounds }
+	may := func(m *member) bool {
+		return m.requests < w.requests && m.round != c.rounds && (!now.Before(m.shunned) || w.members == 0)
+	}
 	for some := true; some; {
 		some = false
 		slices.SortStableFunc(w.swarms, func(a, b *swarm) int { return cmp.Compare(a.requests, b.requests) })
@@ -53,12 +55,12 @@ func (c *Coordinator) allotOrigin(s *swarm, u int, w *work, may func(m *member) 
 type work struct {
 	swarms   []*swarm
 	left     int // units of all objects
-	members  int // who may take them
+	members  int // who may take them; none if all are shunned
 	requests int // that each may have outstanding
 }
 
 // work gathers it.
-func (c *Coordinator) work() work {
+func (c *Coordinator) work(now time.Time) work {
 	var w work
 	for _, m := range c.members {
 		m.works = false
@@ -70,7 +72,7 @@ func (c *Coordinator) work() work {
 		w.swarms = append(w.swarms, s)
 		w.left += s.left
 		for _, p := range s.parts {
-			if p.wants && !p.m.works {
+			if p.wants && !p.m.works && !now.Before(p.m.shunned) {
 				p.m.works = true
 				w.members++
 			}
@@ -94,7 +96,7 @@ func (c *Coordinator) more(w work) bool {
 // needOrigin grants what a member asks for and nobody has or fetches: at once,
 // with one request more than it may have otherwise.
 func (c *Coordinator) needOrigin(s *swarm, p *part, u int, now time.Time) {
-	w := c.work()
+	w := c.work(now)
 	c.allotOrigin(s, u, &w, func(m *member) bool { return m == p.m && m.requests <= w.requests }, now)
 }
 

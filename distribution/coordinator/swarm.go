@@ -35,6 +35,7 @@ type swarm struct {
 	left      int           // units at zero times
 	requests  int           // granted to origins and outstanding
 	fullSince time.Time     // since when some member has everything
+	gap       time.Duration // between blocks of a request to the origin, smoothed
 	usual     time.Duration // that a unit takes from its grant to its arrival, smoothed
 }
 
@@ -47,8 +48,11 @@ type outstanding struct {
 
 // request is a run of granted units that a member fetches as one.
 type request struct {
+	began  time.Time
 	left   int       // units outstanding
+	blocks int       // arrived
 	moved  time.Time // when it was last heard to move
+	block  time.Time // when a block of it last arrived
 	origin bool
 }
 

@@ -259,6 +259,7 @@ func (t *task) hedge(now time.Time, ready []*link) {
 	if left := t.have.Len() - t.have.Count() - t.held.Count(); left <= 2*chunk.BlocksPerChunk {
 		patience = t.e.cfg.Stall / 12
 	}
+	patience = t.patience(patience)
 	for f := range t.fetches {
 		if now.Sub(f.last) < patience {
 			continue

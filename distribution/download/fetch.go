@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
@@ -19,8 +20,10 @@ type fetch struct {
 	granted bool
 	packed  bool // travels compressed
 	started time.Time
-	last    time.Time // last block; guarded by the task's mu
-	blocks  int       // received; guarded by the task's mu
+	last    time.Time    // last block; guarded by the task's mu
+	blocks  int          // received; guarded by the task's mu
+	told    time.Time    // when others last heard that it is coming; guarded by the task's mu
+	moved   atomic.Int64 // when its last byte came, in Unix nanoseconds
 	cancel  context.CancelCauseFunc
 }
 
@@ -28,7 +31,8 @@ type fetch struct {
 var (
 	errSuperseded = errors.New("another source was sooner")
 	errDropped    = errors.New("the chunk was dropped meanwhile")
-	errStalled    = errors.New("no block within the stall deadline")
+	errStalled    = errors.New("nothing came within the stall deadline")
+	errUnproved   = errors.New("nobody says the block's digest")
 	errWrong      = fmt.Errorf("wrong bytes: %w", chunk.ErrCorrupt)
 	errStore      = errors.New("cannot store")
 )
@@ -47,7 +51,8 @@ func (f *fetch) teller() Teller {
 func (t *task) launch(f *fetch) {
 	ctx, cancel := context.WithCancelCause(t.e.ctx)
 	f.cancel, f.started = cancel, time.Now()
-	f.last = f.started
+	f.last, f.told = f.started, f.started
+	f.moved.Store(f.started.UnixNano())
 	t.fetches[f] = struct{}{}
 	for b := int(f.run.First); b < f.run.End(); b++ {
 		t.flights[b]++
@@ -142,6 +147,7 @@ func (t *task) correct(c int, proved chunk.Sums) {
 func (t *task) receive(ctx context.Context, f *fetch, body io.Reader) error {
 	buf := t.e.buffer()
 	defer t.e.recycle(buf)
+	body = alive{body, f}
 	for b := int(f.run.First); b < f.run.End(); b++ {
 		p := buf[:chunk.BlockLength(t.size, b)]
 		if _, err := io.ReadFull(body, p); err != nil {
@@ -157,6 +163,20 @@ func (t *task) receive(ctx context.Context, f *fetch, body io.Reader) error {
 	return nil
 }
 
+// alive notes when a fetch's bytes come: a block may take long on a slow link.
+type alive struct {
+	io.Reader
+	f *fetch
+}
+
+func (a alive) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if n > 0 {
+		a.f.moved.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
 // accept verifies one block and stores it.
 func (t *task) accept(ctx context.Context, f *fetch, b int, p []byte) error {
 	sum := chunk.SumBytes(p)
@@ -164,7 +184,7 @@ func (t *task) accept(ctx context.Context, f *fetch, b int, p []byte) error {
 		return err
 	}
 	t.mu.Lock()
-	f.last = time.Now()
+	t.paced(f, time.Now())
 	f.blocks++
 	if t.sums[b] != sum {
 		t.mu.Unlock()
@@ -305,8 +325,12 @@ func (t *task) expect(ctx context.Context, f *fetch, b int, sum chunk.Digest) er
 	var want chunk.Digest
 	wait, cancel := context.WithTimeoutCause(ctx, t.e.cfg.Stall, errStalled)
 	defer cancel()
-	if err := t.await(wait, func() bool { want = t.sums[b]; return !want.IsZero() }); err != nil {
+	err := t.await(wait, func() bool { want = t.sums[b]; return !want.IsZero() || !t.provable(b) })
+	if err != nil {
 		return fmt.Errorf("digest of block %d: %w", b, err)
+	}
+	if want.IsZero() {
+		return errUnproved
 	}
 	if want != sum {
 		return errWrong
@@ -369,7 +393,7 @@ func (t *task) judge(f *fetch, err error, bytes int64, now time.Time) {
 		result = "failed"
 		t.yield(f)
 		t.fail(err, false)
-	case errors.Is(err, errSuperseded), errors.Is(err, errDropped), errors.Is(err, errStopped), errors.Is(err, context.Canceled):
+	case errors.Is(err, errSuperseded), errors.Is(err, errDropped), errors.Is(err, errUnproved), errors.Is(err, errStopped), errors.Is(err, context.Canceled):
 		result = "superseded"
 		t.yield(f)
 	case f.link == nil:

@@ -146,11 +146,7 @@ func (t *task) watch(now time.Time) {
 	if t.state != fetching {
 		return
 	}
-	for f := range t.fetches {
-		if f.link != nil && now.Sub(f.last) > t.e.cfg.Stall {
-			f.cancel(errStalled)
-		}
-	}
+	t.watchFetches(now)
 	if !t.complete.IsZero() {
 		t.watchSeal(now)
 		return
@@ -162,7 +158,7 @@ func (t *task) watch(now time.Time) {
 	if t.orphan {
 		patience, why = t.e.cfg.LastResort/4, "the supernode is away"
 	}
-	if now.Sub(t.progress) > patience && t.reading > 0 {
+	if t.stuck(patience, now) && t.reading > 0 {
 		t.origin = true
 		t.fallback(why)
 	}

@@ -82,11 +82,12 @@ type task struct {
 	originErrs int
 	originRest time.Time // the origin is not asked before this
 
-	progress time.Time // last new block
-	needed   time.Time // last Need sent
-	complete time.Time // since when no block is missing
-	news     news      // what neighbours were not told yet
-	story    story     // where blocks came from
+	progress time.Time     // last new block
+	usual    time.Duration // between two blocks of a fetch, smoothed
+	needed   time.Time     // last Need sent
+	complete time.Time     // since when no block is missing
+	news     news          // what neighbours were not told yet
+	story    story         // where blocks came from
 }
 
 // granted is a run that the supernode allotted to this node.
