@@ -41,6 +41,12 @@ func TestWriteRefuses(t *testing.T) {
 		{"hole bits", "hole bits", func(m *memory) {
 			m.nodes[m.file(0, "a", m.device(make([]byte, 512)), 0, 512)].content.Holes = chunk.NewBitmap(2)
 		}},
+		{"large zeros", "size", func(m *memory) {
+			size := int64(chunk.MaxObject + 1)
+			bits := chunk.NewBitmap(chunk.Count(size))
+			bits.SetAll()
+			m.nodes[m.add(0, "a", Inode{Mode: ModeRegular, Size: size})].content.Holes = bits
+		}},
 		{"large device", "bytes", func(m *memory) { m.devices = []Device{{Size: chunk.MaxObject + 1}} }},
 		{"devices", "65535", func(m *memory) { m.devices = make([]Device, MaxDevices+1) }},
 		{"blocks", "32 bits", func(m *memory) {

@@ -18,10 +18,10 @@ const maxParameter = 256
 // The caller unmounts it. Relative paths count from the working directory; none
 // may be longer than 255 bytes.
 //
-// The kernel gives zeros for what a device file does not have, without an error.
+// The kernel reads the holes of an incomplete object as zeros, without an error.
 // Mount refuses a file of the wrong length, but it cannot tell an incomplete one:
-// mount over complete objects only, and keep their files unchanged and undeleted
-// while mounted.
+// mount over complete objects only, and keep their files unchanged while mounted.
+// The mount keeps them open.
 //
 // It needs CAP_SYS_ADMIN, and a kernel that mounts EROFS from files (Linux 6.12
 // with CONFIG_EROFS_FS_BACKED_BY_FILE). An error for the lack of kernel support

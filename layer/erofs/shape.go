@@ -142,7 +142,7 @@ func checkAttributes(n *Inode) error {
 	if n.Nsec >= 1e9 {
 		return fmt.Errorf("%d nanoseconds", n.Nsec)
 	}
-	if n.Size < 0 {
+	if n.Size < 0 || n.Size > chunk.MaxObject {
 		return fmt.Errorf("size %d", n.Size)
 	}
 	if t := n.Mode & ModeType; t == ModeChar || t == ModeBlock {
