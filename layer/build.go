@@ -53,7 +53,7 @@ func (b *builder) build(blob io.Reader, d Descriptor, mapPath string) (_ *Summar
 		return nil, err
 	}
 	defer b.out.discard()
-	b.plain = startPlain(b.ctx, blob, b.limits.Plain)
+	b.plain = startPlain(b.ctx, blob, &b.limits)
 	defer b.plain.stop()
 	if err := b.entries(); err != nil {
 		return nil, err

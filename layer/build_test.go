@@ -222,6 +222,10 @@ func TestContent(t *testing.T) {
 		if !bytes.Equal(bytesOf(t, m, sink, &e), contents[e.Path]) {
 			t.Errorf("%q has other bytes", e.Path)
 		}
+		tail := contents[e.Path][len(contents[e.Path])&^(PackAlign-1):]
+		if e.Object >= 0 && !m.Objects()[e.Object].Pack && !bytes.Equal(e.Inline, tail) {
+			t.Errorf("%q has %d bytes behind its last block, not %d", e.Path, len(e.Inline), len(tail))
+		}
 		if e.Holes != nil {
 			for i := range e.Holes.Len() {
 				if e.Holes.Has(i) {
@@ -372,22 +376,22 @@ func TestRefused(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	text := bytes.Repeat([]byte("a bomb repeats itself. "), 1<<19) // 12 MB
-	many := make([]member, 20)
+	text := bytes.Repeat([]byte("a bomb repeats itself. "), 1<<18) // 6 MB
+	many := make([]member, 13)
 	for i := range many {
 		many[i] = file("same", text)
 	}
-	bomb, zeros := tarOf(t, many...), tarOf(t, file("zeros", make([]byte, 100<<20)))
+	bomb, zeros := tarOf(t, many...), tarOf(t, file("zeros", make([]byte, 70<<20)))
 	for name, c := range map[string]struct {
 		plain []byte
 		set   func(*Limits)
 		want  error
 	}{
-		"plain":   {bomb, func(l *Limits) { l.Plain = 100 << 20 }, ErrLimit},
+		"plain":   {bomb, func(l *Limits) { l.Plain = 20 << 20 }, ErrLimit},
 		"ratio":   {bomb, func(l *Limits) {}, ErrLimit},
 		"allowed": {bomb, func(l *Limits) { l.Ratio = 0 }, nil},
 		"zeros":   {zeros, func(l *Limits) {}, nil},
-		"entries": {bomb, func(l *Limits) { l.Ratio, l.Entries = 0, 19 }, ErrLimit},
+		"entries": {bomb, func(l *Limits) { l.Ratio, l.Entries = 0, 12 }, ErrLimit},
 		"name":    {bomb, func(l *Limits) { l.Name = 3 }, ErrLimit},
 		"none":    {bomb, func(l *Limits) { *l = Limits{} }, nil},
 	} {

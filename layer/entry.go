@@ -45,7 +45,9 @@ type Entry struct {
 	// path of the entry that a hard link names, cleaned like Path and never "".
 	Target string
 	Size   int64 // of a regular file's bytes
-	// Inline has the bytes of a regular file of 1 to [InlineFile] bytes.
+	// Inline has the bytes of a regular file of 1 to [InlineFile] bytes; of a file
+	// that is an object of its own, the bytes behind its last whole block of
+	// [PackAlign], which the kernel cannot read from the object.
 	Inline []byte
 	// Object is where the bytes of any other regular file lie, as an index into
 	// [Map.Objects]; -1 if there are none (not regular, empty, inline, or all zeros).

@@ -29,7 +29,8 @@ type largeFile struct {
 	size    int64
 	holes   *chunk.Bitmap
 	ingest  Ingest
-	pending int64 // zeros that were read and not yet written
+	pending int64  // zeros that were read and not yet written
+	tail    []byte // the bytes behind the last whole block of PackAlign
 }
 
 // large reads a file of at least LargeFile bytes and tells which number it has.
@@ -50,6 +51,7 @@ func (b *builder) large(e *Entry, r io.Reader) (uint32, error) {
 	if err := l.zeros(); err != nil {
 		return noFile, err
 	}
+	e.Inline = l.tail
 	d, err := l.ingest.Commit()
 	if err != nil {
 		return noFile, fmt.Errorf("put a file of %d bytes: %w", l.size, err)
@@ -76,6 +78,9 @@ func (l *largeFile) piece(i int, r io.Reader) error {
 			return l.b.readError(err)
 		}
 		rest -= int64(len(p))
+		if rest == 0 {
+			l.tail = append(l.tail[:0], p[len(p)-len(p)%PackAlign:]...)
+		}
 		if isZero(p) {
 			l.pending += int64(len(p))
 			continue

@@ -51,6 +51,8 @@ type Limits struct {
 	// Ratio bounds how many bytes a byte of the blob may become, zeros left out.
 	// The first 64 MiB are free, so that small layers may compress well.
 	Ratio int
+	// Window bounds the memory in bytes that a zstd frame may ask for.
+	Window int64
 }
 
 // DefaultLimits are meant to pass every layer that is not an attack.
@@ -62,5 +64,6 @@ func DefaultLimits() Limits {
 		Target:  4095,
 		Xattrs:  128 << 10,
 		Ratio:   500,
+		Window:  8 << 20, // that of zstd -19, and of every level of common image builders
 	}
 }

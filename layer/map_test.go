@@ -111,6 +111,7 @@ func TestMapLies(t *testing.T) {
 		"holes past it": {7, func(p, r []byte) { r[recordSize+len("zeros")] = 0xff }},
 		"few holes":     {7, func(p, r []byte) { r[recordSize+len("zeros")] = 1 }},
 		"no holes":      {7, func(p, r []byte) { r[recordSize+len("zeros")] = 0 }},
+		"wrong tail":    {9, func(p, r []byte) { binary.BigEndian.PutUint16(r[recInline:], 9) }},
 		"large in part": {8, func(p, r []byte) { r[recSize+7] = 1 }},
 		"no target":     {10, func(p, r []byte) { binary.BigEndian.PutUint16(r[recTarget:], 0) }},
 		"attributes":    {10, func(p, r []byte) { r[recordSize+len("linktarget")] = 200 }},
@@ -179,12 +180,12 @@ func checkEntry(t *testing.T, m *Map, e *Entry) {
 			t.Errorf("path %q", p)
 		}
 	}
-	if e.Size < 0 || e.Size > chunk.MaxObject || e.Mode > 0o7777 || len(e.Inline) > InlineFile || strings.Contains(e.Target, "\x00") {
+	if e.Size < 0 || e.Size > chunk.MaxObject || e.Mode > 0o7777 || len(e.Inline) > max(InlineFile, PackAlign-1) || strings.Contains(e.Target, "\x00") {
 		t.Errorf("entry %+v", e)
 	}
 	if e.Object >= 0 {
 		o := m.Objects()[e.Object]
-		if e.Type != Regular || e.Offset < 0 || e.Offset%PackAlign != 0 || e.Offset+e.Size > o.Size {
+		if e.Type != Regular || e.Offset < 0 || e.Offset%PackAlign != 0 || e.Offset+e.Size > o.Size || o.Pack && e.Inline != nil {
 			t.Errorf("%d bytes at %d of %+v", e.Size, e.Offset, o)
 		}
 	}
@@ -219,19 +220,19 @@ func FuzzMap(f *testing.F) {
 }
 
 func FuzzBuild(f *testing.F) {
-	good := tarOf(f, append(smallFiles(1, 3), dir("../d"), file("x/.wh.y", nil), file("zeros", make([]byte, 2<<20)))...)
+	good := tarOf(f, append(smallFiles(1, 3), dir("../d"), file("x/.wh.y", nil), file("zeros", make([]byte, 300)))...)
 	attributed := tarOf(f, member{Header: tar.Header{Name: strings.Repeat("long/", 60), PAXRecords: map[string]string{"SCHILY.xattr.user.a": "1"}}})
 	f.Add(good)
 	f.Add(attributed)
 	f.Add(gzipped(f, attributed, func(*gzip.Header) {}))
 	f.Add(zstded(f, attributed))
-	f.Add(sparseTar(5<<20, random(1, 512)))
+	f.Add(sparseTar(1500<<10, random(1, 512)))
 	for _, form := range []string{"gnu", "0.0", "0.1", "1.0"} {
 		blob, plain := unzipped(f, filepath.Join("testdata", "sparse-"+form+".tar.gz"))
 		f.Add(blob)
-		f.Add(plain[:4096])
+		f.Add(plain[:2048])
 	}
-	limits := Limits{Plain: 32 << 20, Entries: 1000, Name: 4095, Target: 4095, Xattrs: 1 << 16}
+	limits := Limits{Plain: 2 << 20, Entries: 1000, Name: 4095, Target: 4095, Xattrs: 1 << 16, Window: 1 << 20}
 	folder := f.TempDir()
 	f.Fuzz(func(t *testing.T, blob []byte) {
 		path := filepath.Join(folder, "map")
@@ -264,7 +265,7 @@ func FuzzBuild(f *testing.F) {
 
 // plainDigest is the diffID that a blob has, if it can be decompressed.
 func plainDigest(t testing.TB, blob []byte) chunk.Digest {
-	p := startPlain(t.Context(), bytes.NewReader(blob), 32<<20)
+	p := startPlain(t.Context(), bytes.NewReader(blob), &Limits{Plain: 2 << 20, Window: 1 << 20})
 	defer p.stop()
 	d, err := p.drain()
 	if err != nil {

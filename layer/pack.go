@@ -31,12 +31,10 @@ type packer struct {
 // add appends a file's bytes to the open pack, or to a new one if they do not
 // fit. The pack's digest is known only when it is full.
 func (p *packer) add(data []byte, file chunk.Digest) (place, error) {
-	at := padded(int64(len(p.buf)), PackAlign)
-	if at+int64(len(data)) > PackMax {
+	if padded(int64(len(p.buf)), PackAlign)+int64(len(data)) > PackMax {
 		if err := p.flush(); err != nil {
 			return place{}, err
 		}
-		at = 0
 	}
 	if len(p.buf) == 0 {
 		p.number = uint32(len(*p.objects))
@@ -45,10 +43,9 @@ func (p *packer) add(data []byte, file chunk.Digest) (place, error) {
 	if p.buf == nil {
 		p.buf = make([]byte, 0, PackMax)
 	}
-	gap := p.buf[len(p.buf):at]
-	clear(gap)
-	p.buf = append(p.buf[:at], data...)
-	where := place{p.number, uint32(at), uint32(len(data))}
+	p.align()
+	where := place{p.number, uint32(len(p.buf)), uint32(len(data))}
+	p.buf = append(p.buf, data...)
 	if len(p.buf) >= PackMin && endsPack(file, len(data)) {
 		return where, p.flush()
 	}
@@ -63,11 +60,20 @@ func endsPack(file chunk.Digest, length int) bool {
 	return uint64(binary.BigEndian.Uint32(file[28:])) < uint64(padded(int64(length), PackAlign))*perByte
 }
 
-// flush puts the open pack.
+// align fills the open pack up with zeros to where the next file may begin.
+func (p *packer) align() {
+	end := padded(int64(len(p.buf)), PackAlign)
+	clear(p.buf[len(p.buf):end])
+	p.buf = p.buf[:end]
+}
+
+// flush puts the open pack. It is filled up to whole blocks, since the kernel
+// does not read the short last block of an object.
 func (p *packer) flush() error {
 	if len(p.buf) == 0 {
 		return nil
 	}
+	p.align()
 	d, err := p.sink.Put(p.buf)
 	if err != nil {
 		return fmt.Errorf("put a pack of %d bytes: %w", len(p.buf), err)

@@ -21,9 +21,6 @@ import (
 const (
 	plainBlock  = 256 << 10 // what stays in a core's cache between the stages
 	plainBlocks = 8
-	// maxWindow is the memory that a zstd frame may ask for. It passes every level
-	// of the usual encoders up to 19.
-	maxWindow = 32 << 20
 )
 
 // plain gives a blob's plain bytes. One goroutine decompresses, one hashes, and
@@ -36,7 +33,7 @@ type plain struct {
 	inflated chan plainRun
 	hashed   chan plainRun
 	blob     *blobReader
-	limit    int64
+	limits   *Limits
 	encoding string    // written by the first stage
 	total    int64     // written by the first stage
 	sum      hash.Hash // written by the second stage
@@ -66,13 +63,13 @@ func (b *blobReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func startPlain(ctx context.Context, blob io.Reader, limit int64) *plain {
+func startPlain(ctx context.Context, blob io.Reader, limits *Limits) *plain {
 	p := &plain{
 		free:     make(chan []byte, plainBlocks),
 		inflated: make(chan plainRun, plainBlocks),
 		hashed:   make(chan plainRun, plainBlocks),
 		blob:     &blobReader{r: blob},
-		limit:    limit,
+		limits:   limits,
 		sum:      sha256.New(),
 	}
 	p.ctx, p.cancel = context.WithCancel(ctx)
@@ -115,8 +112,8 @@ func (p *plain) inflate() {
 		}
 		p.total += int64(n)
 		run.p = run.p[:n]
-		if p.limit > 0 && p.total > p.limit {
-			err = fmt.Errorf("%w: more than %d plain bytes", ErrLimit, p.limit)
+		if p.limits.Plain > 0 && p.total > p.limits.Plain {
+			err = fmt.Errorf("%w: more than %d plain bytes", ErrLimit, p.limits.Plain)
 		}
 		run.err = p.explain(err)
 		p.inflated <- run // has room for every buffer
@@ -141,7 +138,7 @@ func (p *plain) open() (r io.Reader, done func(), err error) {
 		return r, func() {}, err
 	case isZstd(magic):
 		p.encoding = "zstd"
-		r, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		r, err := zstd.NewReader(br, p.zstdOptions()...)
 		if err != nil {
 			return nil, func() {}, err
 		}
@@ -149,6 +146,14 @@ func (p *plain) open() (r io.Reader, done func(), err error) {
 	}
 	p.encoding = "plain"
 	return br, func() {}, nil
+}
+
+func (p *plain) zstdOptions() []zstd.DOption {
+	options := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true)}
+	if p.limits.Window > 0 {
+		options = append(options, zstd.WithDecoderMaxWindow(uint64(p.limits.Window)))
+	}
+	return options
 }
 
 // isZstd tells a frame of content, or one to skip, which may come first.
@@ -166,7 +171,7 @@ func (p *plain) explain(err error) error {
 	case p.blob.err != nil:
 		return fmt.Errorf("read the blob: %w", p.blob.err)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return fmt.Errorf("%w: a zstd window over %d bytes", ErrLimit, maxWindow)
+		return fmt.Errorf("%w: a zstd window over %d bytes", ErrLimit, p.limits.Window)
 	}
 	return fmt.Errorf("%w: decompress %s: %w", ErrMalformed, p.encoding, err)
 }

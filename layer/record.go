@@ -108,8 +108,11 @@ func (m *Map) bytes(e *Entry, file uint32, inline, holes []byte) error {
 	whole := e.Size == 0 || e.Holes != nil && e.Holes.Full()
 	switch {
 	case file != noFile:
-		if whole || len(inline) > 0 {
+		if whole {
 			return fmt.Errorf("%w: bytes in two places", ErrMap)
+		}
+		if len(inline) > 0 {
+			e.Inline = inline
 		}
 		return m.place(e, int64(file))
 	case len(inline) > 0:
@@ -136,7 +139,11 @@ func (m *Map) place(e *Entry, file int64) error {
 	o := &m.objects[object]
 	e.Object, e.Offset, e.File = int(object), offset, chunk.Digest(p[:32])
 	misfit := !o.Pack && (offset != 0 || e.Size != o.Size || e.File != o.Digest)
-	if misfit || offset%PackAlign != 0 || e.Size > o.Size-offset {
+	tail := 0
+	if !o.Pack {
+		tail = int(e.Size % PackAlign)
+	}
+	if misfit || len(e.Inline) != tail || offset%PackAlign != 0 || e.Size > o.Size-offset {
 		return fmt.Errorf("%w: %d bytes at %d in an object of %d", ErrMap, e.Size, offset, o.Size)
 	}
 	return nil
