@@ -67,6 +67,9 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest, tell func(nodeapi.Pr
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if _, err := mountpoint.Check(target); err != nil { // somebody else may have taken it
 		return nil, err
 	}

@@ -15,8 +15,15 @@ import (
 	"github.com/shoal-project/shoal/internal/nodeapi"
 )
 
+// Close ends a daemon that was not started.
+func (d *Daemon) Close() error {
+	d.stop()
+	d.table.Close()
+	return d.locked.Close()
+}
+
 // Start clears what an earlier daemon left, mounts the file system and what is
-// recorded. Stop must follow if it succeeded.
+// recorded. Fills end with ctx. After it Stop must follow, or Close if it failed.
 func (d *Daemon) Start(ctx context.Context) error {
 	if err := mountpoint.Privileged(); err != nil {
 		return err
@@ -41,6 +48,10 @@ func (d *Daemon) Start(ctx context.Context) error {
 			d.log.Error("the file system ended", "error", err)
 		}
 	})
+	if d.connection, err = connectionOf(d.mountDir()); err != nil {
+		return errors.Join(err, d.fs.Abort())
+	}
+	context.AfterFunc(ctx, d.stop) // fills and streams of news end at once
 	d.restore(ctx, recorded)
 	d.tasks.Go(d.runErrands)
 	return nil
@@ -253,10 +264,6 @@ func (d *Daemon) closeFS(busy bool) error {
 	}
 	var closing errgroup.Group
 	closed := make(chan struct{})
-	device, err := connectionOf(d.mountDir())
-	if err != nil {
-		return errors.Join(err, d.fs.Abort())
-	}
 	closing.Go(func() error {
 		defer close(closed)
 		if err := d.fs.Close(); err != nil {
@@ -270,7 +277,7 @@ func (d *Daemon) closeFS(busy bool) error {
 	case <-closed:
 	case <-timer.C:
 		d.log.Warn("images are still in use in other mount namespaces; their reads fail from now on")
-		if err := abortConnection(device); err != nil {
+		if err := abortConnection(d.connection); err != nil {
 			return err
 		}
 	}

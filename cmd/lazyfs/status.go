@@ -1,0 +1,194 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-project/shoal/internal/lazyfs"
+	"github.com/shoal-project/shoal/internal/progress"
+)
+
+func listCommand(client connect) *cobra.Command {
+	return &cobra.Command{
+		Use: "ls", Short: "List the mounted images",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := client(cmd)
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "IMAGE\tSTATE\tHERE\tMODE\tDIRECTORY")
+			for _, i := range s.Images {
+				for _, m := range i.Mounts {
+					fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Reference, i.State, here(i), mode(m), m.Target)
+				}
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func mode(m lazyfs.Mount) string {
+	switch {
+	case m.Native:
+		return "native"
+	case m.Writable():
+		return "rw"
+	}
+	return "ro"
+}
+
+func here(i lazyfs.ImageStatus) string {
+	if i.State == lazyfs.StateWaiting {
+		return "-"
+	}
+	return progress.Bytes(i.Present) + " of " + progress.Bytes(i.Bytes)
+}
+
+func statusCommand(client connect) *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "status [IMAGE]", Short: "Show what is here of each image, from where, and what is waited for",
+		Long: `Show of each mounted image, or of one (by reference, digest or directory): whether
+all of it is here or it is lazy, how much is here and from where it came, which
+reads wait for what, and how many bytes were fetched against how many were read.`,
+		Example: "  lazyfs status\n  lazyfs status debian:12\n  lazyfs status --json /mnt",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := client(cmd)
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var shown any = s
+			if len(args) == 1 {
+				if s.Images, err = choose(s.Images, args[0]); err != nil {
+					return err
+				}
+				shown = s.Images
+			}
+			if asJSON {
+				encoder := json.NewEncoder(cmd.OutOrStdout())
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(shown)
+			}
+			return printStatus(cmd.OutOrStdout(), s, len(args) == 0, time.Now())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// choose picks the images that are meant.
+func choose(all []lazyfs.ImageStatus, what string) (chosen []lazyfs.ImageStatus, err error) {
+	target, err := filepath.Abs(what)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range all {
+		if i.Is(what) || i.Is(target) {
+			chosen = append(chosen, i)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("no image %s is mounted; `lazyfs ls` lists what is", what)
+	}
+	return chosen, nil
+}
+
+func printStatus(w io.Writer, s lazyfs.Status, whole bool, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if whole {
+		fmt.Fprintf(t, "lazyfs\tversion %s, up for %s\n", s.Version, now.Sub(s.Started).Round(time.Second))
+		peer := "answers at " + s.Peer.Socket
+		if !s.Peer.Answers {
+			peer = "away, only what is on the disk is served: " + s.Peer.Error
+		}
+		fmt.Fprintf(t, "peer\t%s\n", peer)
+		fmt.Fprintf(t, "images\t%d\n", len(s.Images))
+	}
+	for _, i := range s.Images {
+		if whole {
+			fmt.Fprintln(t)
+		}
+		printImage(t, i, now)
+	}
+	return t.Flush()
+}
+
+func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
+	row(i.Reference, "%s", i.Platform)
+	row("  manifest", "%s", i.Manifest)
+	row("  state", "%s", stateText(i))
+	if i.State != lazyfs.StateWaiting {
+		row("  from", "%s", sourcesText(i.Sources))
+		row("  fetched", "%s while mounted%s", progress.Bytes(i.Fetched), reasonsText(i.Became))
+		row("  read", "%s in %d reads of %d opened files, %d failed", progress.Bytes(i.Read), i.Reads, i.Opens, i.Errors)
+	}
+	for _, w := range i.Waits {
+		text := fmt.Sprintf("%s at %d of %s, for %s", progress.Bytes(w.Length), w.Offset, w.Object, now.Sub(w.Since).Round(time.Millisecond))
+		if w.Reason != "" {
+			text += ": " + w.Reason
+		}
+		row("  waiting", "%s", text)
+	}
+	for _, m := range i.Mounts {
+		row("  mounted", "%s (%s)", m.Target, mode(m))
+	}
+}
+
+func stateText(i lazyfs.ImageStatus) string {
+	if i.State == lazyfs.StateWaiting {
+		return "waiting for the peer since the start of the daemon"
+	}
+	text := fmt.Sprintf("%s: %s, %d of %d objects", i.State, here(i), i.Complete, i.Objects)
+	if !i.Pinned {
+		text += ", not pinned in the peer's store yet"
+	}
+	return text
+}
+
+// sourcesText is where bytes came from, in the order of distance.
+func sourcesText(bySource map[string]int64) string {
+	var texts []string
+	for _, s := range [][2]string{{"derived", "derived here"}, {"origin", "origin"}, {"supernode", "supernode"}, {"peer", "peers"}} {
+		if n := bySource[s[0]]; n > 0 {
+			texts = append(texts, s[1]+" "+progress.Bytes(n))
+		}
+	}
+	if len(texts) == 0 {
+		return "nothing since the peer's start"
+	}
+	return strings.Join(texts, ", ")
+}
+
+func reasonsText(became map[string]int64) string {
+	var texts []string
+	for _, r := range [][2]string{{"demand", "reads waited for"}, {"ahead", "ahead of reads"}, {"fill", "in the background"}, {"store", "here before"}} {
+		if n := became[r[0]]; n > 0 {
+			texts = append(texts, r[1]+" "+progress.Bytes(n))
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(texts, ", ") + ")"
+}
