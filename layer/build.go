@@ -35,7 +35,8 @@ type Summary struct {
 // were those of d.Blob. Known may be nil. A Read of blob must end when ctx does.
 //
 // A map that is at mapPath already is replaced. After an error there is none that
-// was not there before.
+// was not there before. A process that is killed in between leaves a file behind
+// whose name is that of the map, a dot, digits and ".tmp".
 func Build(ctx context.Context, blob io.Reader, d Descriptor, sink Sink, known Known, limits Limits, mapPath string) (*Summary, error) {
 	b := newBuilder(ctx, sink, known, limits)
 	sum, err := b.build(blob, d, mapPath)

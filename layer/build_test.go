@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -257,6 +259,17 @@ func gzipped(t testing.TB, p []byte, set func(*gzip.Header)) []byte {
 	return buf.Bytes()
 }
 
+// everyFlag is a member whose header has all its optional parts: text, header
+// checksum, extra field, name and comment.
+func everyFlag(t testing.TB, p []byte) []byte {
+	t.Helper()
+	bare := gzipped(t, p, func(*gzip.Header) {})
+	header := []byte{0x1f, 0x8b, 8, 0x1f, 1, 2, 3, 4, 2, 255, 3, 0, 'e', 'x', 't'}
+	header = append(header, "name\xff\x00comment\x00"...)
+	header = binary.LittleEndian.AppendUint16(header, uint16(crc32.ChecksumIEEE(header)))
+	return append(header, bare[10:]...)
+}
+
 func zstded(t testing.TB, p []byte, options ...zstd.EOption) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil, options...)
@@ -279,6 +292,7 @@ func TestEncodings(t *testing.T) {
 		"plain":               plain,
 		"gzip":                gzipped(t, plain, none),
 		"gzip members":        slices.Concat(gzipped(t, plain[:cut], odd), gzipped(t, nil, none), gzipped(t, plain[cut:], odd)),
+		"gzip every flag":     everyFlag(t, plain),
 		"zstd":                zstded(t, plain),
 		"zstd frames":         slices.Concat(zstded(t, plain[:cut]), skip, zstded(t, nil), zstded(t, plain[cut:]), skip),
 		"zstd skippable head": slices.Concat(skip, zstded(t, plain)),
@@ -406,6 +420,25 @@ func TestLimits(t *testing.T) {
 			if sink.open != 0 {
 				t.Errorf("%d large files left open", sink.open)
 			}
+		})
+	}
+}
+
+// Layers are mapped side by side into one sink.
+func TestSideBySide(t *testing.T) {
+	sink := newMemSink()
+	for i := range 6 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			members := append(smallFiles(byte(i%3), 400), file("large", random(byte(i), 3<<20)))
+			plain := tarOf(t, members...)
+			m, _, err := buildBlob(t, zstded(t, plain), plain, sink, nil, DefaultLimits())
+			if err != nil {
+				t.Fatal(err)
+			}
+			sink.mu.Lock()
+			defer sink.mu.Unlock()
+			checkContent(t, m, sink, members)
 		})
 	}
 }
