@@ -18,6 +18,7 @@ const (
 	MaxSpans      = 4096    // runs of blocks in one message
 	MaxSums       = 4096    // block digests in one message
 	MaxMembers    = 256     // neighbours in one message
+	MaxAlso       = 256     // objects in one progress
 	MaxHoldings   = 1024    // objects in one announcement
 	MaxText       = 1024    // bytes of any text
 	MaxCredential = 16 << 10
@@ -115,6 +116,9 @@ type (
 		Got    []Span       `cbor:"2,keyasint,omitempty"`
 		Coming []Span       `cbor:"3,keyasint,omitempty"`
 		Lost   []Span       `cbor:"4,keyasint,omitempty"` // neither here nor coming any more
+		// Also is what changed of other objects, so that whoever trades several
+		// is told of all at once. Those have no Also themselves.
+		Also []Progress `cbor:"5,keyasint,omitempty"`
 	}
 	// Digests are block digests in a row. From the supernode they are its word,
 	// provisional until it seals; from a peer they are those of blocks that it
@@ -296,7 +300,34 @@ func (m *Have) Validate() error {
 }
 
 // Validate checks the bounds.
-func (m *Progress) Validate() error { return validSpans(m.Got, m.Coming, m.Lost) }
+func (m *Progress) Validate() error {
+	spans := 0
+	for p := range m.Each {
+		if p != m && len(p.Also) > 0 {
+			return bound(false, "progress within progress within progress")
+		}
+		if err := validSpans(p.Got, p.Coming, p.Lost); err != nil {
+			return err
+		}
+		spans += p.Spans()
+	}
+	return bound(len(m.Also) < MaxAlso && (len(m.Also) == 0 || spans <= MaxSpans), "progress of %d objects with %d spans", 1+len(m.Also), spans)
+}
+
+// Spans counts them.
+func (m *Progress) Spans() int { return len(m.Got) + len(m.Coming) + len(m.Lost) }
+
+// Each gives the progress of every object in the message.
+func (m *Progress) Each(yield func(*Progress) bool) {
+	if !yield(m) {
+		return
+	}
+	for i := range m.Also {
+		if !yield(&m.Also[i]) {
+			return
+		}
+	}
+}
 
 // Validate checks the bounds.
 func (m *Digests) Validate() error {

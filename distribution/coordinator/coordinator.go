@@ -24,7 +24,8 @@ type Config struct {
 	Unit int `mapstructure:"unit"`
 	// Neighbours is how many others a node of a large swarm trades with.
 	Neighbours int `mapstructure:"neighbours"`
-	// Stall is how long a grant may bring nothing before somebody else gets it.
+	// Stall is how long nothing may be heard of a grant before somebody else gets
+	// it; longer where slow is usual.
 	Stall time.Duration `mapstructure:"stall"`
 	// Round is how long digests and grants are gathered before they are sent.
 	Round time.Duration `mapstructure:"round"`
@@ -311,7 +312,9 @@ func (c *Coordinator) handle(m *member, msg distribution.Message) error {
 	case *distribution.Need:
 		c.onNeed(m, msg)
 	case *distribution.Progress:
-		c.onProgress(m, msg)
+		for p := range msg.Each {
+			c.onProgress(m, p)
+		}
 	case *distribution.Digests:
 		c.onDigests(m, msg)
 	case *distribution.Leave:

@@ -3,11 +3,11 @@
 // supernode's own upload, the origin's download).
 //
 // It guarantees that every unit of blocks is granted once to somebody before
-// any is granted a second time, unless its taker failed; that a node is only
-// given neighbours that are alive and not quarantined; that the digests it
-// sends come from its own engine or, in mode spread, from the one node that was
-// granted the block. All its state is soft: a new coordinator learns it from
-// what its members announce.
+// any is granted a second time, unless its taker failed or is hopelessly slow;
+// that a node is only given neighbours that are alive and not quarantined; that
+// the digests it sends come from its own engine or, in mode spread, from the one
+// node that was granted the block. All its state is soft: a new coordinator
+// learns it from what its members announce.
 //
 // It moves no bytes: the engine beside it fetches and serves, and tells it what
 // arrived through download.Observer.

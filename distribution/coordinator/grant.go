@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"math"
 	"time"
 
 	"github.com/shoal-project/shoal/distribution"
@@ -40,7 +41,7 @@ func (c *Coordinator) allotUpload(s *swarm, grants grants, now time.Time) {
 		if s.holds(s.present, u) && !c.pace.room() {
 			continue
 		}
-		p := c.taker(s, u, anybody)
+		p := c.taker(s, u, anybody, now)
 		if p == nil {
 			return
 		}
@@ -54,20 +55,44 @@ func (c *Coordinator) spread(s *swarm) bool {
 	return c.cfg.Mode == distribution.ModeSpread && !s.fetched && s.list == nil
 }
 
-// taker is the member that should take unit u: one that wants it, has the fewest
-// units outstanding, then took the fewest, over all objects: whoever takes a unit
-// will be asked for it by all others, so uplinks are loaded evenly.
-func (c *Coordinator) taker(s *swarm, u int, may func(m *member) bool) *part {
+// taker is the member that should take unit u: of those that want it and have few
+// units outstanding, the one that took the least lately, over all objects: whoever
+// takes a unit will be asked for it by all others, so uplinks are loaded evenly.
+func (c *Coordinator) taker(s *swarm, u int, may func(m *member) bool, now time.Time) *part {
+	able := func(p *part) bool {
+		return p.wants && may(p.m) && p.have != nil && len(p.out) < maxPace && !s.holds(p.have, u)
+	}
+	fewest := math.MaxInt
+	for _, p := range s.parts {
+		if able(p) {
+			fewest = min(fewest, p.m.pending)
+		}
+	}
 	var best *part
 	for _, p := range s.parts {
-		if !p.wants || !may(p.m) || p.have == nil || len(p.out) >= maxPace || s.holds(p.have, u) {
+		if !able(p) || p.m.pending > fewest+slack {
 			continue
 		}
-		if best == nil || p.m.pending < best.m.pending || p.m.pending == best.m.pending && p.m.taken < best.m.taken {
+		p.m.fade(now)
+		if best == nil || p.m.taken < best.m.taken || p.m.taken == best.m.taken && p.m.pending < best.m.pending {
 			best = p
 		}
 	}
 	return best
+}
+
+const (
+	// slack is how many units more than another's a member may have outstanding and
+	// still be the one to take the next: members tell late of what arrived.
+	slack = 2
+	// memory is how long what a member took counts, to about a third.
+	memory = 2 * time.Second
+)
+
+// fade lets what the member took count less with time.
+func (m *member) fade(now time.Time) {
+	m.taken *= math.Exp(-now.Sub(m.faded).Seconds() / memory.Seconds())
+	m.faded = now
 }
 
 func anybody(*member) bool { return true }

@@ -13,14 +13,16 @@ import (
 type member struct {
 	distribution.Member
 	conn distribution.Conn
-	// Units granted to it over all objects: those outstanding, and all that it ever
-	// took; requests to origins outstanding, and the last round that began one.
+	// Units granted to it over all objects: those outstanding, and how many it took
+	// lately (see fade); requests to origins outstanding, and the last round that began one.
 	// Guarded by the coordinator's mu.
-	pending, taken, requests int
-	round                    uint64
-	works                    bool          // see Coordinator.work
-	shunned                  time.Time     // until when it is granted nothing from origins, if others can
-	usual                    time.Duration // between two signs of life of a request, smoothed
+	pending, requests int
+	taken             float64
+	faded             time.Time
+	round             uint64
+	works             bool          // see Coordinator.work
+	shunned           time.Time     // until when it is granted nothing from origins, if others can
+	usual             time.Duration // between two signs of life of a request, smoothed
 	// Images that are being derived for it. Guarded by the coordinator's mu.
 	deriving int
 

@@ -38,7 +38,7 @@ func (c *Coordinator) allotOrigins(now time.Time) {
 
 // allotOrigin grants one request from unit u on, if somebody may take it.
 func (c *Coordinator) allotOrigin(s *swarm, u int, w *work, may func(m *member) bool, now time.Time) bool {
-	p := c.taker(s, u, may)
+	p := c.taker(s, u, may, now)
 	if p == nil {
 		return false
 	}

@@ -27,8 +27,8 @@ type Config struct {
 	Run int `mapstructure:"run"`
 	// ReadAhead is how many bytes before a waiting reader are fetched in order.
 	ReadAhead int64 `mapstructure:"read_ahead"`
-	// Stall is how long a fetch may go without a block before its source is
-	// given up for a while.
+	// Stall is how long a fetch may go without a byte before its source is given
+	// up for a while; longer where slow is usual.
 	Stall time.Duration `mapstructure:"stall"`
 	// LastResort is how long an object may make no progress in its swarm before
 	// this node goes to the origin itself.

@@ -308,7 +308,7 @@ func (t *task) askForMore(now time.Time) {
 	if len(spans) > 0 {
 		t.needed = now
 		t.news.need = &distribution.Need{Object: t.id, Spans: spans}
-		t.news.touch(0)
+		t.touch(0)
 	}
 }
 

@@ -41,11 +41,16 @@ type Engine struct {
 
 	demand demand
 
+	// gossiping is held while news goes out, so that it keeps its order. It is
+	// taken before every other.
+	gossiping sync.Mutex
+
 	// around is taken after a task's mu.
 	around     sync.Mutex
 	nodes      map[distribution.NodeID]*node
 	neighbours map[distribution.NodeID]*neighbour
 	early      map[acquaintance]*link
+	fresh      map[*task]struct{} // that have news
 }
 
 // Bounds of what the engine keeps.
@@ -74,6 +79,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		deriving:   map[uint64]*deriving{},
 		neighbours: map[distribution.NodeID]*neighbour{},
 		early:      map[acquaintance]*link{},
+		fresh:      map[*task]struct{}{},
 	}
 	e.buffers.New = func() any { b := make([]byte, chunk.BlockSize); return &b }
 	e.group.Go(func() error { e.sweeper(ctx); return nil })

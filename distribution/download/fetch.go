@@ -58,7 +58,7 @@ func (t *task) launch(f *fetch) {
 		t.flights[b]++
 		if f.granted {
 			t.news.coming = add(t.news.coming, b)
-			t.news.touch(t.e.cfg.Batch)
+			t.touch(t.e.cfg.Batch)
 		}
 	}
 	if f.link != nil {
@@ -273,9 +273,9 @@ func (t *task) took(f *fetch, b int, bytes int64) chunk.Sums {
 		t.news.digest(t.id, b, t.sums[b])
 	}
 	if f.granted {
-		t.news.touch(t.e.cfg.Batch)
+		t.touch(t.e.cfg.Batch)
 	} else {
-		t.news.touch(patientBatches * t.e.cfg.Batch)
+		t.touch(patientBatches * t.e.cfg.Batch)
 	}
 	if f.link != nil && t.member && !t.orphan {
 		t.origin = false
@@ -352,7 +352,7 @@ func (t *task) landed(f *fetch, err error) {
 		}
 	}
 	if lost || f.granted {
-		t.news.touch(t.e.cfg.Batch)
+		t.touch(t.e.cfg.Batch)
 	}
 	bytes := min(int64(f.run.N)*chunk.BlockSize, t.size-int64(f.run.First)*chunk.BlockSize)
 	if errors.Is(err, distribution.ErrAbsent) && f.link != nil {

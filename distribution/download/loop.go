@@ -82,10 +82,6 @@ func (t *task) step(now time.Time) (again bool, wait time.Duration) {
 	t.mu.Lock()
 	t.watch(now)
 	t.schedule(now)
-	var toAll, toSupernode []distribution.Message
-	if !t.news.due.IsZero() && (!now.Before(t.news.due) || t.state == done) {
-		toAll, toSupernode = t.news.take(t)
-	}
 	again = t.state == fetching
 	if t.reading == 0 && now.Sub(t.idle) > t.e.cfg.Linger {
 		again = false
@@ -94,6 +90,7 @@ func (t *task) step(now time.Time) (again bool, wait time.Duration) {
 		}
 	}
 	wait = t.pause()
+	due := !t.news.due.IsZero() && !now.Before(t.news.due)
 	if !t.news.due.IsZero() {
 		wait = min(wait, max(t.news.due.Sub(now), time.Millisecond))
 	}
@@ -102,12 +99,8 @@ func (t *task) step(now time.Time) (again bool, wait time.Duration) {
 	members := t.neighbours()
 	t.mu.Unlock()
 
-	for _, m := range toSupernode {
-		t.e.tell(m)
-	}
-	for _, m := range toAll {
-		t.e.tell(m)
-		t.e.spread(members, m)
+	if due || !again {
+		t.e.gossip(!again)
 	}
 	if leave {
 		t.e.tell(&distribution.Leave{Object: t.id, Keeps: keeps})

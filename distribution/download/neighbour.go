@@ -151,7 +151,9 @@ func (e *Engine) hear(id distribution.NodeID, m distribution.Message) {
 	case *distribution.Have:
 		e.onHave(id, m)
 	case *distribution.Progress:
-		e.onProgress(id, m)
+		for p := range m.Each {
+			e.onProgress(id, p)
+		}
 	case *distribution.Leave:
 		e.with(m.Object, func(t *task) {
 			if l := t.links[id]; l != nil && !m.Keeps {

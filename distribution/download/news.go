@@ -24,15 +24,20 @@ func add(spans []distribution.Span, b int) []distribution.Span {
 	return append(spans, distribution.Span{First: uint32(b), N: 1})
 }
 
-// touch sees to it that the batch is sent within a time.
-func (n *news) touch(within time.Duration) {
-	if due := time.Now().Add(within); n.due.IsZero() || due.Before(n.due) {
-		n.due = due
+// touch sees to it that the batch is sent within a time. Callers hold mu.
+func (t *task) touch(within time.Duration) {
+	if t.news.due.IsZero() {
+		t.e.around.Lock()
+		t.e.fresh[t] = struct{}{}
+		t.e.around.Unlock()
+	}
+	if due := time.Now().Add(within); t.news.due.IsZero() || due.Before(t.news.due) {
+		t.news.due = due
 	}
 }
 
 // take empties the batch into messages, each within its bounds.
-func (n *news) take(t *task) (toAll []distribution.Message, toSupernode []distribution.Message) {
+func (n *news) take(t *task) (toAll []*distribution.Progress, toSupernode []distribution.Message) {
 	for i := range n.digests {
 		toSupernode = append(toSupernode, &n.digests[i])
 	}

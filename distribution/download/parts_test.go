@@ -96,7 +96,7 @@ func TestNewsAreCutToTheBoundsOfMessages(t *testing.T) {
 		if err := m.Validate(); err != nil {
 			t.Error(err)
 		}
-		got += len(m.(*distribution.Progress).Got)
+		got += len(m.Got)
 	}
 	if got != distribution.MaxSpans+5 {
 		t.Errorf("%d spans were told of %d", got, distribution.MaxSpans+5)

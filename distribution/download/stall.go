@@ -49,7 +49,7 @@ func (t *task) watchFetches(now time.Time) {
 		first := t.missing(int(f.run.First))
 		if first < f.run.End() {
 			t.news.coming = append(t.news.coming, distribution.Span{First: uint32(first), N: uint32(f.run.End() - first)})
-			t.news.touch(t.e.cfg.Batch)
+			t.touch(t.e.cfg.Batch)
 		}
 	}
 }

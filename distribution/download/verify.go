@@ -108,7 +108,7 @@ func (t *task) dropChunk(c int) {
 		t.sums[b] = chunk.Digest{}
 		t.story.block[b] = 0
 	}
-	t.news.touch(t.e.cfg.Batch)
+	t.touch(t.e.cfg.Batch)
 	t.complete = zeroTime
 	_ = t.obj.Drop(c)
 }

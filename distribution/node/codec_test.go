@@ -38,6 +38,7 @@ func samples() []distribution.Message {
 		&distribution.Report{Object: sum(6), Node: "node", Block: 7},
 		&distribution.Have{Object: sum(7), Size: 1 << 20, Blocks: []byte{1}, Coming: spans, All: true},
 		&distribution.Progress{Object: sum(8), Got: spans, Coming: spans, Lost: spans},
+		&distribution.Progress{Object: sum(8), Also: []distribution.Progress{{Object: sum(9), Got: spans}, {Object: sum(10), Lost: spans}}},
 		&distribution.Digests{Object: sum(9), First: 16, Sums: []chunk.Digest{sum(10), sum(11)}},
 		&distribution.Leave{Object: sum(12), Keeps: true},
 		&distribution.Welcome{Version: 1, Agent: "supernode", Mode: distribution.ModeSpread, Chunks: 7402},

@@ -69,9 +69,9 @@ var Meanings = map[string]string{
 
 	"swarm.unit":            "Blocks (256 KiB) in one grant from the supernode: 1, 2, 4, 8 or 16. Small units spread a relay's load finely; large ones cost fewer requests.",
 	"swarm.neighbours":      "How many others a node of a large swarm trades with.",
-	"swarm.stall":           "How long a grant may bring nothing before somebody else gets it.",
+	"swarm.stall":           "How long nothing may be heard of a grant before somebody else gets it; longer where slow is usual.",
 	"swarm.round":           "How long digests and grants are gathered before they are sent.",
-	"swarm.origin_parallel": "Chunks that may be granted from origins at a time in mode spread, over all peers; each has at least one.",
+	"swarm.origin_parallel": "Requests to origins that may be granted at a time in mode spread, over all peers; each has at least one.",
 
 	"origin.mode": "supernode: it fetches once and seeds. spread: it grants each peer a different share to fetch from the origin.",
 
@@ -107,7 +107,7 @@ var Meanings = map[string]string{
 	"download.inflight":    "Most runs of one object in flight from all neighbours.",
 	"download.run":         "Most blocks (256 KiB) in one request to a neighbour, 1 to 16. Small runs spread an object's end; large ones cost fewer requests.",
 	"download.read_ahead":  "Bytes before a waiting reader that are fetched in order. More keeps a reader from waiting; less leaves more to trade in any order.",
-	"download.stall":       "How long a fetch may go without a block before its source is given up for a while.",
+	"download.stall":       "How long a fetch may go without a byte before its source is given up for a while; longer where slow is usual.",
 	"download.last_resort": "How long an object may make no progress in its swarm before this node goes to the origin itself.",
 	"download.linger":      "How long a download goes on after its last reader left.",
 	"download.batch":       "How long changes are gathered before neighbours are told. More costs fewer messages, less shortens the tail.",
