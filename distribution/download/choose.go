@@ -1,7 +1,6 @@
 package download
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -9,18 +8,6 @@ import (
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
 )
-
-// horizon bounds how many blocks past the first missing one are weighed at a
-// time, so that choosing stays cheap in the largest objects.
-const horizon = 4096
-
-// candidate is a run that could be asked of some neighbour.
-type candidate struct {
-	run    distribution.Span
-	urgent bool
-	rarity int
-	tie    uint32
-}
 
 // schedule starts what can be started. Callers hold mu.
 func (t *task) schedule(now time.Time) {
@@ -128,101 +115,6 @@ func (t *task) ready(now time.Time) []*link {
 	return ready
 }
 
-// candidates are the missing runs that are not in flight, best first.
-func (t *task) candidates() []candidate {
-	urgent, wanted := t.urgent(), t.wanted()
-	var list []candidate
-	n, first := t.have.Len(), t.missing(0)
-	for b := first; b < min(n, first+horizon); {
-		run, ok := t.nextRun(b, t.e.cfg.Run)
-		if !ok {
-			break
-		}
-		if !t.provable(int(run.First)) {
-			b = run.End()
-			continue
-		}
-		c := candidate{run: run, urgent: urgent(int(run.First)), tie: rand.Uint32()}
-		if !c.urgent && !wanted(int(run.First)) {
-			b = run.End()
-			continue
-		}
-		for _, l := range t.links {
-			if l.offers(int(run.First)) {
-				c.rarity++
-			}
-		}
-		if c.rarity > 0 {
-			list = append(list, c)
-		}
-		b = run.End()
-	}
-	slices.SortFunc(list, func(a, b candidate) int {
-		switch {
-		case a.urgent && b.urgent:
-			return cmp.Compare(a.run.First, b.run.First)
-		case a.urgent != b.urgent:
-			if a.urgent {
-				return -1
-			}
-			return 1
-		case a.rarity != b.rarity:
-			return cmp.Compare(a.rarity, b.rarity)
-		}
-		return cmp.Compare(a.tie, b.tie)
-	})
-	return list
-}
-
-// provable tells whether block b from a neighbour could be verified: its digest
-// is known, or will be. While the supernode is away nobody says new ones.
-func (t *task) provable(b int) bool {
-	return !t.orphan || t.list != nil || !t.sums[b].IsZero()
-}
-
-// urgent tells blocks that a reader waits for, or will soon: within the
-// read-ahead of one that reads on, or those that one asked for.
-func (t *task) urgent() func(b int) bool {
-	ahead := int(t.e.cfg.ReadAhead / chunk.BlockSize)
-	var waits []distribution.Span
-	for r := range t.readers {
-		switch {
-		case r.background:
-		case r.waiting && r.end > 0:
-			waits = append(waits, distribution.Span{First: uint32(r.block), N: uint32(r.end - r.block)})
-		case r.waiting:
-			waits = append(waits, distribution.Span{First: uint32(r.block), N: uint32(ahead)})
-		}
-	}
-	return within(waits)
-}
-
-// wanted tells blocks that are to come at all: every one, unless only parts were
-// asked for, and those in the background are all that is not urgent.
-func (t *task) wanted() func(b int) bool {
-	if t.everything {
-		return func(int) bool { return true }
-	}
-	var parts []distribution.Span
-	for r := range t.readers {
-		if r.background && r.waiting {
-			parts = append(parts, distribution.Span{First: uint32(r.block), N: uint32(r.end - r.block)})
-		}
-	}
-	return within(parts)
-}
-
-func within(spans []distribution.Span) func(b int) bool {
-	return func(b int) bool {
-		for _, s := range spans {
-			if b >= int(s.First) && b < s.End() {
-				return true
-			}
-		}
-		return false
-	}
-}
-
 // best is the link that would bring the run's start soonest, of those that can
 // start it, and as much of the run as that link gives.
 func (t *task) best(run distribution.Span, ready []*link, now time.Time, starts, gives func(*link, int) bool) (distribution.Span, *link) {
@@ -300,7 +192,7 @@ func (t *task) askForMore(now time.Time) {
 		if !ok {
 			break
 		}
-		if (len(t.fetches) == 0 || urgent(int(run.First))) && !t.offered(int(run.First), now) {
+		if (len(t.fetches) == 0 || within(urgent, int(run.First))) && !t.offered(int(run.First), now) {
 			spans = append(spans, run)
 		}
 		b = run.End()

@@ -65,6 +65,35 @@ func TestPartOfADerivedObject(t *testing.T) {
 	})
 }
 
+// What is asked for may begin and end within a run, between blocks that are
+// missing, and several may ask at once.
+func TestScatteredPartsOfADerivedObject(t *testing.T) {
+	bubble(t, simulation.Config{Peers: 1, Mode: distribution.ModeSupernode, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
+		data := content(19, 40*mib+77)
+		d := derive(t, c, data)
+		parts := []struct{ first, n int64 }{{41, 4}, {3, 1}, {44, 6}, {90, 1}, {13, 2}, {160, 1}}
+		var group errgroup.Group
+		for i, p := range parts {
+			off, n := p.first*chunk.BlockSize, p.n*chunk.BlockSize
+			n = min(n, int64(len(data))-off)
+			group.Go(func() error {
+				_, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), off, n, i%2 == 1)
+				if err == nil {
+					holds(t, c.Peers[0], d, data, off, n)
+				}
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 0, 0, false)
+		if err != nil || have.Count() != 14 {
+			t.Errorf("%d blocks are here, of 14 that were asked for; %v", have.Count(), err)
+		}
+	})
+}
+
 func TestTailOfADerivedObjectOfOneBlock(t *testing.T) {
 	bubble(t, simulation.Config{Peers: 1, Mode: distribution.ModeSupernode, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
 		data := content(12, 4321)
