@@ -29,7 +29,7 @@ func TestCorpusIsTheSameTree(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: -short: unpacks some 130 images")
 	}
-	refs := newReferences(t, false)
+	refs := newReferences(t, *withContainerd)
 	cases := map[string]testimage.Case{}
 	for _, c := range testimage.Corpus() {
 		cases[c.Name] = c
