@@ -2,6 +2,7 @@ package treelist
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -23,6 +24,19 @@ func (n *Name) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Xattrs are extended attributes by name.
+type Xattrs map[Name]Name
+
+// MarshalJSON quotes the names too; encoding/json takes a key that is a string
+// as it is.
+func (x Xattrs) MarshalJSON() ([]byte, error) {
+	quoted := make(map[string]Name, len(x))
+	for name, value := range x {
+		quoted[strconv.QuoteToASCII(string(name))] = value
+	}
+	return json.Marshal(quoted)
+}
+
 // Sum is the SHA-256 of a regular file's bytes; zero for all else, and if
 // contents were not read.
 type Sum [32]byte
@@ -41,17 +55,17 @@ func (s *Sum) UnmarshalText(text []byte) error {
 
 // Entry is one name of a tree.
 type Entry struct {
-	Path     Name          // relative to the root, which is "."
-	Mode     uint32        // st_mode: type and permission bits
-	UID, GID uint32        //
-	Nlink    uint64        //
-	Size     int64         // zero for directories
-	Sec      int64         // modification time
-	Nsec     int64         //
-	Rdev     uint64        `json:",omitempty"` // of devices
-	Target   Name          `json:",omitempty"` // of symbolic links
-	First    Name          `json:",omitempty"` // the first path of the same inode, if that is another
-	Xattrs   map[Name]Name `json:",omitempty"`
+	Path     Name   // relative to the root, which is "."
+	Mode     uint32 // st_mode: type and permission bits
+	UID, GID uint32 //
+	Nlink    uint64 //
+	Size     int64  // zero for directories
+	Sec      int64  // modification time
+	Nsec     int64  //
+	Rdev     uint64 `json:",omitempty"` // of devices
+	Target   Name   `json:",omitempty"` // of symbolic links
+	First    Name   `json:",omitempty"` // the first path of the same inode, if that is another
+	Xattrs   Xattrs `json:",omitempty"`
 	Sum      Sum
 }
 
