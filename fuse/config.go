@@ -54,7 +54,7 @@ func Default() Config {
 	return Config{
 		Passthrough:    true,
 		PassthroughMin: 1 << 20,
-		MaxRead:        1 << 20,
+		MaxRead:        512 << 10,
 		ReadAhead:      1 << 20,
 		AheadMax:       32 << 20,
 		MaxBackground:  128,

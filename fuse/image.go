@@ -10,6 +10,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shoal-project/shoal/layer/erofs"
 )
@@ -33,6 +34,7 @@ type Image struct {
 	fetches sync.WaitGroup
 
 	opens, reads, served, errors atomic.Int64
+	logged                       atomic.Int64 // when fail logged last, Unix nanoseconds
 	waits                        waitList
 }
 
@@ -88,10 +90,15 @@ func (im *Image) close() error {
 	return errors.Join(errs...)
 }
 
-// fail counts an error that a process gets to see, and logs it.
+// fail counts an error that a process gets to see, and logs it; of many, one a
+// second.
 func (im *Image) fail(reason string, err error) {
 	im.errors.Add(1)
 	im.fs.metrics.Errors.WithLabelValues(reason).Inc()
+	now, last := time.Now().UnixNano(), im.logged.Load()
+	if now-last < int64(time.Second) || !im.logged.CompareAndSwap(last, now) {
+		return
+	}
 	im.fs.log.Warn("a request failed with an I/O error", "image", im.name, "reason", reason, "error", err)
 }
 

@@ -72,6 +72,9 @@ func (f *FS) attach(dir string, device *os.File) error {
 // options are what the kernel is told at the start, and must be the same in a
 // process that takes the connection over. Access control lists count, as on a
 // disk, at the price of one request for each inode that a stranger opens.
+// Attributes always come with names: of a directory of 100,000 files, a bare
+// listing then costs 0.4 s of CPU instead of 0.06, but one that looks at the
+// files 0.7 s instead of 3.5, which the kernel's own choice would cost.
 func (f *FS) options() *gofuse.MountOptions {
 	o := &gofuse.MountOptions{
 		Name: "shoal", FsName: "shoal", AllowOther: true,

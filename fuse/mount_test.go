@@ -43,6 +43,7 @@ func mounted(t *testing.T, cfg Config) (*FS, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := devices(t)
 	top := t.TempDir()
 	if err := os.Chmod(filepath.Dir(top), 0o755); err != nil { // children are other users, too
 		t.Fatal(err)
@@ -67,11 +68,29 @@ func mounted(t *testing.T, cfg Config) (*FS, string) {
 		if info, _ := os.ReadFile("/proc/self/mountinfo"); bytes.Contains(info, []byte(strings.ReplaceAll(dir, " ", `\040`))) {
 			t.Errorf("%s is still mounted", dir)
 		}
+		if fds := devices(t); fds != before {
+			t.Errorf("%d descriptors of /dev/fuse are open, not %d", fds, before)
+		}
 		if n := len(f.handles.open) + len(f.backings.open) + len(f.backings.current) + len(f.Images()); n != 0 {
 			t.Errorf("%d handles, backings and images are left", n)
 		}
 	})
 	return f, dir
+}
+
+// devices counts this process's descriptors of /dev/fuse.
+func devices(t *testing.T) (n int) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && target == "/dev/fuse" {
+			n++
+		}
+	}
+	return n
 }
 
 // withImage serves one image, "img", and gives the path of its root.
