@@ -20,7 +20,7 @@ export CGO_ENABLED ?= 0
 build: ## build the programs into bin/, without cgo
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
-demo: build ## four peers pull an image at once; KEEP=1 leaves them up, MODE=spread, PEERS=4
+demo: build ## four peers pull an image at once, then it starts lazily; KEEP=1 leaves them up, MODE=spread, PEERS=4
 	$(GO) build -o $(BIN)/demo ./demo
 	$(BIN)/demo -bin $(BIN) -peers $(or $(PEERS),4) -mode $(or $(MODE),supernode) $(if $(KEEP),-keep)
 

@@ -30,28 +30,31 @@ type node struct {
 // cluster is a supernode and its peers.
 type cluster struct {
 	bin       string
+	dir       string
+	common    []string // flags of every daemon of the swarm
+	address   string   // the supernode's
 	supernode *node
 	peers     []*node
+	others    []*node // peers that were started later
+	lazyfs    *node
 }
 
 func startCluster(ctx context.Context, bin, dir, mode, registry string, peers int) (*cluster, error) {
-	c := &cluster{bin: bin}
-	common := []string{
+	c := &cluster{bin: bin, dir: dir, common: []string{
 		"--set", "control.listen=127.0.0.1:0", "--set", "exchange.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0",
 		"--set", "origin.allow_private=" + registry, "--set", "store.min_free=0",
-	}
+	}}
 	var err error
-	if c.supernode, err = c.start(ctx, dir, "supernode", "supernode", append(common, "--origin-mode", mode)); err != nil {
+	if c.supernode, err = c.start(ctx, "supernode", "supernode", append(c.common, "--origin-mode", mode)); err != nil {
 		return c, err
 	}
 	s, err := c.supernode.status(ctx)
 	if err != nil {
 		return c, err
 	}
-	address := fmt.Sprintf("%s@%s", s.ID, s.Listen["control"])
+	c.address = fmt.Sprintf("%s@%s", s.ID, s.Listen["control"])
 	for i := range peers {
-		args := append(common, "--set", "registry.listen=127.0.0.1:0", "--supernode", address)
-		n, err := c.start(ctx, dir, fmt.Sprintf("peer %d", i+1), "peer", args)
+		n, err := c.startPeer(ctx, fmt.Sprintf("peer %d", i+1))
 		if n != nil {
 			c.peers = append(c.peers, n)
 		}
@@ -59,13 +62,26 @@ func startCluster(ctx context.Context, bin, dir, mode, registry string, peers in
 			return c, err
 		}
 	}
-	return c, c.joined(ctx)
+	return c, c.joined(ctx, c.peers)
+}
+
+func (c *cluster) startPeer(ctx context.Context, name string) (*node, error) {
+	return c.start(ctx, name, "peer", append(c.common, "--set", "registry.listen=127.0.0.1:0", "--supernode", c.address))
 }
 
 // start runs a daemon and waits until it answers. It gives the node also with
 // an error, if the process runs.
-func (c *cluster) start(ctx context.Context, dir, name, program string, args []string) (*node, error) {
-	home := filepath.Join(dir, name)
+func (c *cluster) start(ctx context.Context, name, program string, args []string) (*node, error) {
+	n, err := c.spawn(name, program, args)
+	if err != nil {
+		return n, err
+	}
+	return n, n.await(ctx, func(assembly.Status) bool { return true })
+}
+
+// spawn runs a daemon in a directory of its own.
+func (c *cluster) spawn(name, program string, args []string) (*node, error) {
+	home := filepath.Join(c.dir, name)
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
 	}
@@ -82,12 +98,12 @@ func (c *cluster) start(ctx context.Context, dir, name, program string, args []s
 	if err := n.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w; run `make build` first", name, err)
 	}
-	return n, n.await(ctx, func(assembly.Status) bool { return true })
+	return n, nil
 }
 
-// joined waits until every peer is connected to the supernode.
-func (c *cluster) joined(ctx context.Context) error {
-	for _, n := range c.peers {
+// joined waits until the peers are connected to the supernode.
+func (c *cluster) joined(ctx context.Context, peers []*node) error {
+	for _, n := range peers {
 		if err := n.await(ctx, func(s assembly.Status) bool { return s.Supernode.Connected }); err != nil {
 			return err
 		}
@@ -120,15 +136,20 @@ func (n *node) status(ctx context.Context) (s assembly.Status, err error) {
 	return s, json.Unmarshal(text, &s)
 }
 
-// stop ends all daemons in order, the peers first, and waits for them.
+// stop ends all daemons in order and waits for them: what stands on others first.
 func (c *cluster) stop() error {
-	var errs []error
-	nodes := append([]*node(nil), c.peers...)
+	nodes := append(append([]*node(nil), c.others...), c.peers...)
 	if c.supernode != nil {
 		nodes = append(nodes, c.supernode)
 	}
+	return errors.Join(end([]*node{c.lazyfs}), end(nodes))
+}
+
+// end ends daemons that do not need each other.
+func end(nodes []*node) error {
+	var errs []error
 	for _, n := range nodes {
-		if n.cmd == nil || n.cmd.Process == nil {
+		if n == nil || n.cmd == nil || n.cmd.Process == nil {
 			continue
 		}
 		// A Ctrl-C reached the whole process group already; that is as good.
@@ -137,7 +158,7 @@ func (c *cluster) stop() error {
 		}
 	}
 	for _, n := range nodes {
-		if n.cmd == nil || n.cmd.Process == nil {
+		if n == nil || n.cmd == nil || n.cmd.Process == nil {
 			continue
 		}
 		if err := n.cmd.Wait(); err != nil {

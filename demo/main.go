@@ -2,7 +2,9 @@
 // registry with a real image (the machine's own Go tree, a quarter of a
 // gigabyte in six layers), one supernode and four peers as separate processes
 // on loopback. All peers pull the image at once through their registry ports;
-// every digest is checked, and a table says where the bytes came from.
+// every digest is checked, and a table says where the bytes came from. Then the
+// image is started on a node that has nothing of it, once by pulling and unpacking
+// it and once by mounting it lazily (as root, where there is /dev/fuse).
 //
 // It uses a temporary directory and free ports, and leaves nothing behind. With
 // -keep it stays up and says what to try, until it is interrupted.
@@ -67,6 +69,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	result.print(out)
 	if result.wrong() {
 		return errors.New("the registry was read more than once")
+	}
+	if err := showLazy(ctx, out, c, registry); err != nil {
+		return err
 	}
 	if *keep {
 		c.invite(out, registry)
