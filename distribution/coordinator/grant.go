@@ -70,7 +70,7 @@ func (c *Coordinator) taker(s *swarm, u int, may func(m *member) bool, now time.
 	}
 	var best *part
 	for _, p := range s.parts {
-		if !able(p) || p.m.pending > fewest+slack {
+		if !able(p) || p.m.pending > fewest && (p.m.pending > fewest+slack || s.late(p, now)) {
 			continue
 		}
 		p.m.fade(now)
@@ -88,6 +88,16 @@ const (
 	// memory is how long what a member took counts, to about a third.
 	memory = 2 * time.Second
 )
+
+// late tells a member of which a grant takes longer than usual.
+func (s *swarm) late(p *part, now time.Time) bool {
+	for _, o := range p.out {
+		if s.usual > 0 && now.Sub(o.since) > 2*s.usual {
+			return true
+		}
+	}
+	return false
+}
 
 // fade lets what the member took count less with time.
 func (m *member) fade(now time.Time) {
