@@ -2,7 +2,7 @@
 // registries, under docker, containerd, podman and skopeo.
 //
 // The tests are behind the build tag e2e and need root, Linux and these Debian
-// packages: busybox-static containerd runc docker.io podman crun skopeo
+// packages: busybox-static containerd runc docker.io podman crun skopeo umoci
 // docker-registry iproute2. Where something is missing, the whole package says
 // what in one line and passes without testing:
 //

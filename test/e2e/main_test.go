@@ -12,13 +12,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shoal-project/shoal/internal/treelist"
 )
 
 // marker is the variable that tells every process of this run from others: it
 // holds the scratch directory.
 const marker = "E2E_SHOAL_SCRATCH"
 
-func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
+func TestMain(m *testing.M) {
+	treelist.RunIfChild()
+	os.Exit(runSuite(m))
+}
 
 func runSuite(m *testing.M) int {
 	if missing := missingParts(); len(missing) > 0 {
@@ -54,7 +59,7 @@ func missingParts() []string {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root")
 	}
-	for _, p := range []string{"go", "containerd", "ctr", "runc", "dockerd", "docker", "podman", "skopeo", "docker-registry", "ip"} {
+	for _, p := range []string{"go", "containerd", "ctr", "runc", "dockerd", "docker", "podman", "skopeo", "umoci", "docker-registry", "ip"} {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = append(missing, p)
 		}
@@ -70,7 +75,7 @@ func build(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "../../cmd/peer", "../../cmd/supernode")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "../../cmd/peer", "../../cmd/supernode", "../../cmd/lazyfs")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w: %s", err, out)
