@@ -83,6 +83,7 @@ func (k *known) reader() *knownReader {
 type knownReader struct {
 	*known
 	packs map[chunk.Digest]bool
+	lost  bool // bytes that were found could not be read
 }
 
 // Find implements layer.Known.
@@ -124,7 +125,8 @@ func (r *knownReader) whole(p layer.Place) bool {
 }
 
 // Read implements layer.Known. The bytes are compared with the file's digest.
-func (r *knownReader) Read(p layer.Place, buf []byte) error {
+func (r *knownReader) Read(p layer.Place, buf []byte) (err error) {
+	defer func() { r.lost = r.lost || err != nil }()
 	obj, err := r.store.Open(p.Object)
 	if err != nil {
 		return err

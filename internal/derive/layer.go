@@ -86,6 +86,11 @@ func (d *Deriver) makeLayer(ctx context.Context, w *work, src distribution.Sourc
 	}()
 	k := d.known.reader()
 	sum, err := d.build(ctx, w, blob, l, s, k, made)
+	if err != nil && k.lost {
+		// A pack of an earlier layer was evicted meanwhile: this one stands alone.
+		w.progress.Store(0)
+		sum, err = d.build(ctx, w, blob, l, s, nil, made)
+	}
 	if err != nil {
 		return err
 	}
