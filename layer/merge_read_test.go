@@ -1,3 +1,5 @@
+//go:build linux
+
 package layer
 
 import (
@@ -178,8 +180,12 @@ func (r *treeReader) copy(h io.Writer, n *erofs.Inode, x erofs.Extent) error {
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.Size() != d.Size {
-		return fmt.Errorf("%w: object %s: %v", fs.ErrInvalid, d.Object, err)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != d.Size {
+		return fmt.Errorf("%w: object %s has %d bytes", fs.ErrInvalid, d.Object, info.Size())
 	}
 	_, err = io.Copy(h, io.NewSectionReader(f, x.Offset, x.Length))
 	return err

@@ -2,10 +2,8 @@ package layer
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,14 +11,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shoal-project/shoal/chunk"
-	"github.com/shoal-project/shoal/internal/testimage"
 	"github.com/shoal-project/shoal/layer/erofs"
 )
 
 // mapOf writes a map as it could never come from a tar stream and opens it.
 func mapOf(t testing.TB, objects []Object, entries ...Entry) *Map {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "map")
+	return mapIn(t, t.TempDir(), objects, entries...)
+}
+
+func mapIn(t testing.TB, dir string, objects []Object, entries ...Entry) *Map {
+	t.Helper()
+	path := filepath.Join(dir, "map")
 	w, err := createMap(path)
 	if err != nil {
 		t.Fatal(err)
@@ -199,122 +201,3 @@ func TestMergeReportsADamagedMapAndAFailedWriter(t *testing.T) {
 type brokenWriter struct{ err error }
 
 func (f brokenWriter) Write([]byte) (int, error) { return 0, f.err }
-
-// Whatever a layer's stream holds, what can be built merges into an image that
-// opens, the same each time, or is refused.
-func FuzzMerge(f *testing.F) {
-	for _, c := range testimage.Corpus() {
-		var streams [][]byte
-		total := 0
-		for _, s := range c.Layers {
-			r, err := s()
-			if err != nil {
-				f.Fatal(err)
-			}
-			p, err := io.ReadAll(r)
-			r.Close()
-			if err != nil {
-				f.Fatal(err)
-			}
-			streams, total = append(streams, p), total+len(p)
-		}
-		if total < 16<<10 && len(streams) <= 2 {
-			f.Add(streams[0], streams[len(streams)-1])
-		}
-	}
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, below, above []byte) {
-		var maps []*Map
-		for i, p := range [][]byte{below, above} {
-			path := fmt.Sprintf("%s/%d", dir, i)
-			if err := buildPlain(t.Context(), p, path); err != nil {
-				return
-			}
-			m, err := OpenMap(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Close()
-			maps = append(maps, m)
-		}
-		tree, b, err := mergeOf(maps...)
-		if err != nil {
-			if !errors.Is(err, ErrUnsupported) {
-				t.Fatalf("refused by an error of no kind: %v", err)
-			}
-			return
-		}
-		sane(t, tree, b)
-		if _, again, err := mergeOf(maps...); err != nil || !bytes.Equal(again, b) {
-			t.Fatalf("merged again: %v", err)
-		}
-	})
-}
-
-func buildPlain(ctx context.Context, p []byte, path string) error {
-	d := chunk.SumBytes(p)
-	limits := Limits{Plain: 8 << 20, Entries: 1000, Name: 4095, Target: 4095, Xattrs: 1 << 16}
-	_, err := Build(ctx, bytes.NewReader(p), Descriptor{Blob: d, Size: int64(len(p)), DiffID: d}, newMemSink(), nil, limits, path)
-	return err
-}
-
-// sane asserts of an image that every name leads to one of its inodes, that no
-// marks are left, and that links are counted.
-func sane(t *testing.T, tree *Tree, b []byte) {
-	t.Helper()
-	if tree.Size != int64(len(b)) {
-		t.Fatalf("%d bytes, said to be %d", len(b), tree.Size)
-	}
-	im, err := erofs.Open(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, links := map[uint64]uint32{}, map[uint64]uint32{}
-	var visit func(nid uint64)
-	visit = func(nid uint64) {
-		n, err := im.Inode(nid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		links[nid] = n.Nlink
-		if !n.IsDir() {
-			return
-		}
-		err = im.ReadDir(&n, 0, func(d erofs.Dirent) bool {
-			names[d.Nid]++
-			if name := string(d.Name); name != "." && name != ".." {
-				if strings.HasPrefix(name, whiteoutPrefix) {
-					t.Fatalf("a mark %q is left", name)
-				}
-				visit(d.Nid)
-			}
-			return true
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	visit(im.Root())
-	for nid, n := range names {
-		if n != links[nid] {
-			t.Fatalf("inode %d has %d names and says %d", nid, n, links[nid])
-		}
-	}
-	if int64(len(names)) != tree.Entries {
-		t.Fatalf("%d inodes, said to be %d", len(names), tree.Entries)
-	}
-}
-
-func TestTarOfTheCorpusIsDeterministic(t *testing.T) {
-	for _, c := range testimage.Corpus() {
-		for i, s := range c.Layers {
-			a, _, err := digestOf(s)
-			if err != nil {
-				t.Fatalf("%s, layer %d: %v", c.Name, i, err)
-			}
-			if b, _, err := digestOf(s); err != nil || a != b {
-				t.Errorf("%s, layer %d: another stream each time, %v", c.Name, i, err)
-			}
-		}
-	}
-}

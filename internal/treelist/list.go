@@ -1,3 +1,5 @@
+//go:build linux
+
 package treelist
 
 import (
@@ -88,9 +90,9 @@ func (w *walker) entry(path string) (Entry, error) {
 	}
 	e := Entry{
 		Path: Name(path), Mode: st.Mode, UID: st.Uid, GID: st.Gid, Nlink: uint64(st.Nlink), Size: st.Size,
-		Sec: int64(st.Mtim.Sec), Nsec: int64(st.Mtim.Nsec),
+		Sec: int64(st.Mtim.Sec), Nsec: st.Mtim.Nsec,
 	}
-	w.relate(&e, inode{uint64(st.Dev), st.Ino})
+	w.relate(&e, inode{st.Dev, st.Ino})
 	var err error
 	switch e.Mode & typeBits {
 	case typeDir:
@@ -104,7 +106,7 @@ func (w *walker) entry(path string) (Entry, error) {
 			e.Sum, err = w.sum(full)
 		}
 	case 0o020000, 0o060000:
-		e.Rdev = uint64(st.Rdev)
+		e.Rdev = st.Rdev
 	}
 	if err != nil || w.o.NoXattrs {
 		return e, err
