@@ -45,14 +45,13 @@ func runChild(name string, args []string) int {
 
 // found is what stat, the content and the attributes of a file are.
 type found struct {
-	Mode, UID, GID      uint32
-	Nlink, Ino, Rdev    uint64
-	Size, Sec, Nsec     int64
-	Blocks              int64
-	Target, Sum         string
-	Xattrs              map[string]string
-	ListedType, Listed  uint64 // what readdir said: type and inode
-	Atime, Ctime, Mtime bool   // all the same
+	Mode, UID, GID   uint32
+	Nlink, Ino, Rdev uint64
+	Size, Sec, Nsec  int64
+	Blocks           int64
+	Target, Sum      string
+	Xattrs           map[string]string
+	Atime, Ctime     bool // the same as the modification time
 }
 
 func childWalk(args []string) (any, error) {

@@ -28,7 +28,7 @@ type FS struct {
 	handles  handles
 	backings backings
 
-	mu      sync.Mutex                        // held to change images
+	mu      sync.Mutex                        // held to change images; never by requests
 	images  atomic.Pointer[map[uint32]*Image] // never changed in place
 	changed atomic.Int64                      // when images changed, Unix nanoseconds
 }
@@ -59,49 +59,62 @@ func (f *FS) Add(id uint32, name string, tree *erofs.Image, c Content) (*Image, 
 	if !validName(name) {
 		return nil, fmt.Errorf("add image %d: %.80q cannot name a directory", id, name)
 	}
+	im, err := f.insert(id, name, tree, c)
+	if err != nil {
+		return nil, fmt.Errorf("add image %d %q: %w", id, name, err)
+	}
+	f.conn.rootChanged("")
+	return im, nil
+}
+
+func (f *FS) insert(id uint32, name string, tree *erofs.Image, c Content) (*Image, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, other := range *f.images.Load() {
 		if other.id == id || other.name == name {
-			return nil, fmt.Errorf("add image %d %q: image %d %q is there already", id, name, other.id, other.name)
+			return nil, fmt.Errorf("image %d %q is there already", other.id, other.name)
 		}
 	}
 	im, err := newImage(f, id, name, tree, c)
 	if err != nil {
-		return nil, fmt.Errorf("add image %d %q: %w", id, name, err)
+		return nil, err
 	}
 	next := maps.Clone(*f.images.Load())
 	next[id] = im
 	f.setImages(next)
-	f.conn.rootChanged("")
 	return im, nil
 }
 
 // Remove takes an image away. Reads that wait fail with ESTALE; what the kernel
 // knows of the image is dropped; files that are still open fail from then on,
 // except for what is in the page cache or open in passthrough. When it returns,
-// the image's tree and objects are no longer used. Nobody holds a lock that the
-// kernel could wait for meanwhile, so it must not be called while serving a
-// request.
+// the image's tree and objects are no longer used.
 func (f *FS) Remove(id uint32) error {
-	f.mu.Lock()
-	im := (*f.images.Load())[id]
-	if im == nil {
-		f.mu.Unlock()
-		return fmt.Errorf("remove image %d: there is no such image", id)
+	im, err := f.take(id)
+	if im != nil {
+		f.conn.rootChanged(im.name)
 	}
+	if err != nil {
+		return fmt.Errorf("remove image %d: %w", id, err)
+	}
+	return nil
+}
+
+// take ends an image. The id is free only after that, so that nothing of it is
+// mistaken for a later image's. Requests do not take f.mu, so it can wait for them.
+func (f *FS) take(id uint32) (*Image, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	im := f.image(id)
+	if im == nil {
+		return nil, errors.New("there is no such image")
+	}
+	err := im.close()
+	f.backings.forget(id)
 	next := maps.Clone(*f.images.Load())
 	delete(next, id)
 	f.setImages(next)
-	f.mu.Unlock()
-
-	err := im.close()
-	f.backings.forget(id)
-	f.conn.rootChanged(im.name)
-	if err != nil {
-		return fmt.Errorf("remove image %d %q: %w", id, im.name, err)
-	}
-	return nil
+	return im, err
 }
 
 // Images lists the images by id.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +51,6 @@ func newImage(f *FS, id uint32, name string, tree *erofs.Image, c Content) (*Ima
 		im.slots[i].init(im, c, d)
 		im.bytes += uint64(max(d.Size, 0))
 	}
-	im.bytes = min(im.bytes, math.MaxInt64)
 	var err error
 	if im.root, err = im.node(tree.Root()); err != nil {
 		return nil, err

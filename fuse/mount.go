@@ -114,7 +114,9 @@ func (f *FS) end() error {
 }
 
 // Close unmounts the file system and waits for Serve to end. While anything uses
-// it, it stays mounted and served, and the error wraps EBUSY.
+// it by the directory where it was mounted, it stays so, and the error wraps
+// EBUSY. Who uses it by other ways (bind mounts, overlays, other mount
+// namespaces) goes on, and Close waits for the last of them.
 func (f *FS) Close() error { return f.unmount(0) }
 
 // Abort unmounts the file system although it is in use: reads that wait fail
