@@ -89,8 +89,9 @@ func (w *walker) entry(path string) (Entry, error) {
 		return Entry{}, err
 	}
 	e := Entry{
-		Path: Name(path), Mode: st.Mode, UID: st.Uid, GID: st.Gid, Nlink: uint64(st.Nlink), Size: st.Size,
-		Sec: int64(st.Mtim.Sec), Nsec: st.Mtim.Nsec,
+		Path: Name(path), Mode: st.Mode, UID: st.Uid, GID: st.Gid, Size: st.Size,
+		Nlink: uint64(st.Nlink), //nolint:unconvert // it has 32 bits on arm64
+		Sec:   st.Mtim.Sec, Nsec: st.Mtim.Nsec,
 	}
 	w.relate(&e, inode{st.Dev, st.Ino})
 	var err error
