@@ -3,6 +3,7 @@
 package fuse
 
 import (
+	"errors"
 	"os"
 	"sync"
 
@@ -17,6 +18,7 @@ type connection struct {
 	dir    string
 	init   []byte // the kernel's first request
 	server *gofuse.Server
+	number string   // of the mount's device, once it is known
 	device *os.File // a descriptor of our own, besides the server's
 	served chan struct{}
 }
@@ -27,12 +29,32 @@ func (c *connection) set(dir string, server *gofuse.Server, device *os.File, ini
 	c.dir, c.server, c.device, c.init, c.served = dir, server, device, init, make(chan struct{})
 }
 
+func (c *connection) known(number string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.number = number
+}
+
+// abort makes the kernel give the connection up. If it has done so already, that
+// is no failure.
+func (c *connection) abort() error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.device == nil {
+		return nil
+	}
+	if err := abortConnection(c.number); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
 // ended closes what set was given, when the server has returned.
 func (c *connection) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.device.Close()
-	c.dir, c.server, c.device = "", nil, nil
+	c.dir, c.number, c.server, c.device = "", "", nil, nil
 	close(c.served)
 }
 

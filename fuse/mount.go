@@ -45,7 +45,12 @@ func (f *FS) Mount(dir string) error {
 		device.Close()
 		return fmt.Errorf("mount at %s: %w", dir, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH)))
 	}
-	if err := setReadAhead(dir, f.cfg.ReadAhead); err != nil {
+	number, err := deviceAt(dir)
+	if err == nil {
+		f.conn.known(number)
+		err = setReadAhead(number, f.cfg.ReadAhead)
+	}
+	if err != nil {
 		f.log.Warn("the kernel's read-ahead stays as it is; sequential reads will be slower", "error", err)
 	}
 	return nil
@@ -117,18 +122,25 @@ func (f *FS) end() error {
 // it by the directory where it was mounted, it stays so, and the error wraps
 // EBUSY. Who uses it by other ways (bind mounts, overlays, other mount
 // namespaces) goes on, and Close waits for the last of them.
-func (f *FS) Close() error { return f.unmount(0) }
+func (f *FS) Close() error { return f.unmount(0, func() error { return nil }) }
 
-// Abort unmounts the file system although it is in use: reads that wait fail
-// with ECONNABORTED, and what is open fails from then on with ENOTCONN.
-func (f *FS) Abort() error { return f.unmount(unix.MNT_FORCE | unix.MNT_DETACH) }
+// Abort unmounts the file system although it is in use, wherever it is: reads
+// that wait fail with ECONNABORTED, and what is open fails from then on with
+// ENOTCONN. It also ends a Close that waits.
+func (f *FS) Abort() error {
+	return f.unmount(unix.MNT_FORCE|unix.MNT_DETACH, f.conn.abort)
+}
 
-func (f *FS) unmount(flags int) error {
+func (f *FS) unmount(flags int, also func() error) error {
 	server, dir, served := f.conn.current()
 	if server == nil {
 		return nil
 	}
-	if err := unix.Unmount(dir, flags|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+	err := unix.Unmount(dir, flags|unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EINVAL) { // it is not there any more, but may be elsewhere
+		err = also()
+	}
+	if err != nil {
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
 	<-served

@@ -12,23 +12,24 @@ import (
 	"strings"
 )
 
-// setReadAhead sets the kernel's read-ahead of the mount at dir. The kernel caps
-// what a file system asks for itself at 128 KiB, but not what is written here.
-func setReadAhead(dir string, bytes int64) error {
-	mounts, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return fmt.Errorf("set read-ahead: %w", err)
-	}
-	defer mounts.Close()
-	device, err := deviceOf(dir, mounts)
-	if err != nil {
-		return fmt.Errorf("set read-ahead: %w", err)
-	}
+// setReadAhead sets the kernel's read-ahead of a mount. The kernel caps what a
+// file system asks for itself at 128 KiB, but not what is written here.
+func setReadAhead(device string, bytes int64) error {
 	path := "/sys/class/bdi/" + device + "/read_ahead_kb"
 	if err := os.WriteFile(path, []byte(strconv.FormatInt(bytes>>10, 10)), 0); err != nil {
 		return fmt.Errorf("set read-ahead: %w", err)
 	}
 	return nil
+}
+
+// deviceAt is [deviceOf] among this process's mounts.
+func deviceAt(dir string) (string, error) {
+	mounts, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	defer mounts.Close()
+	return deviceOf(dir, mounts)
 }
 
 // deviceOf finds the device number, "major:minor", of what is mounted last at
