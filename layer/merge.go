@@ -40,9 +40,9 @@ type Tree struct {
 // layer's symbolic link or file gives way to a directory. Where a path's parent
 // has no entry it is a directory of root's with mode 0755, and what is not said
 // of it (as of the root, whose entry is not heeded) is zero. A hard link's entry
-// sets the attributes of its file. Times before 1970 are 1970, a device 0:0
+// sets the attributes of its file. Times after 2262 are 1970, a device 0:0
 // removes, trusted attributes are not set. But what containerd refuses or gets
-// wrong goes by the letter of the image specification, as umoci does it: a layer
+// wrong (such as times before 1970) goes by the letter of the image specification, as umoci does it: a layer
 // may link to a file of one below, and whiteouts and opaque marks hide all of the
 // layers below and nothing of their own layer, wherever in it they come.
 func Merge(maps []*Map, w io.Writer) (*Tree, error) {

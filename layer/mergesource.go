@@ -208,9 +208,10 @@ func (s *source) Inode(i int, n *erofs.Inode, c *erofs.Content, x *[]erofs.Xattr
 	return nil
 }
 
-// boundTime is containerd's: what os.Chtimes does not take is 1970.
+// boundTime is containerd's above: what Go's nanoseconds do not hold is 1970. Below,
+// where it does the same, times are kept as they are in the layer.
 func boundTime(sec int64, nsec uint32) (int64, uint32) {
-	if sec < 0 || sec >= math.MaxInt64/int64(time.Second) {
+	if sec >= math.MaxInt64/int64(time.Second) {
 		return 0, 0
 	}
 	return sec, nsec

@@ -36,7 +36,7 @@ func attributeCases() []Case {
 		stack("devices and fifos", entries(node("null", tar.TypeChar, 1, 3), node("disk", tar.TypeBlock, 8, 17), node("pipe", tar.TypeFifo, 0, 0), node("wide", tar.TypeChar, 4095, 1048575), node("minor", tar.TypeBlock, 259, 70000))),
 		stack("device 0:0", entries(text("f"), text("g")), entries(node("f", tar.TypeChar, 0, 0))).alone("containerd"),
 		stack("times", entries(text("epoch").at(0, 0), text("ns").at(1600000000, 123456789), text("last ns").at(1, 999999999), text("32 bits").at(1<<31, 1), text("33 bits").at(1<<32+5, 5), Symlink("link", "x").at(5, 6), Dir("d", 0o755).at(7, 8), text("d/f").at(9, 10), node("p", tar.TypeFifo, 0, 0).at(11, 12))),
-		stack("times before 1970", entries(text("f").at(-1, 0), text("g").at(-86400, 500), Dir("d", 0o755).at(-1000, 0), Symlink("l", "x").at(-5, 0))).alone("containerd"),
+		stack("times before 1970", entries(text("f").at(-1, 0), text("g").at(-86400, 500), Dir("d", 0o755).at(-1000, 0), Symlink("l", "x").at(-5, 0))).alone("umoci"),
 		stack("times beyond the file system's", entries(text("f").at(1<<33, 0), text("g").at(1<<40, 0))).alone("containerd"),
 		stack("security.capability", entries(File("ping", 0o755, []byte("ping")).WithXattr("security.capability", capability)), entries(text("other"))),
 		stack("capability lost when replaced", entries(File("ping", 0o755, []byte("ping")).WithXattr("security.capability", capability)), entries(File("ping", 0o755, []byte("pong")))),
