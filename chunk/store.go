@@ -50,7 +50,8 @@ type Store interface {
 	Remove(d Digest) error
 	// Pin keeps objects from eviction and removal under a name, across restarts,
 	// until Unpin. It takes the place of what the name pinned before. The objects
-	// need not be here yet. It is durable when it returns. ErrPin if [CheckPin]
+	// need not be here yet. What is written of a pinned object's chunks before they
+	// are put stays in its file. It is durable when it returns. ErrPin if [CheckPin]
 	// refuses it, or if there are MaxPins others.
 	Pin(name string, objects []Digest) error
 	// Unpin forgets a pin; nil for a name that has none.

@@ -108,13 +108,15 @@ func writeZeros(f *os.File, off, n int64) error {
 }
 
 // settle lets go of what o needs only while in use, when nobody uses it: bytes
-// that were never put, and the files once nothing waits for a sync.
+// that were never put, unless it is pinned, and the files once nothing waits for a
+// sync.
 func (o *object) settle() {
 	o.life.Lock()
 	s := o.store
 	s.mu.Lock()
 	idle := o.handles == 0 && !o.removing && !s.closed.Load()
 	damaged := idle && o.damaged
+	pinned := s.pinned[o.digest] > 0
 	o.removing = o.removing || damaged
 	s.mu.Unlock()
 	if damaged {
@@ -127,7 +129,9 @@ func (o *object) settle() {
 		return
 	}
 	o.mu.Lock()
-	o.forgetUnput()
+	if !pinned { // its readers may have been told of blocks of chunks that are not whole
+		o.forgetUnput()
+	}
 	busy := len(o.pending) > 0
 	o.mu.Unlock()
 	if !busy {

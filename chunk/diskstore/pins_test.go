@@ -153,3 +153,67 @@ func FuzzPin(f *testing.F) {
 		}
 	})
 }
+
+// TestPinKeepsWhatWasNotPut writes a block of a chunk, and lets go of the object:
+// while it is pinned its readers find the block in the file, after a restart too.
+func TestPinKeepsWhatWasNotPut(t *testing.T) {
+	c := storetest.NewContent(1, chunk.Size+1000)
+	for _, pinned := range []bool{true, false} {
+		dir := t.TempDir()
+		s := openStore(t, dir, quiet())
+		if pinned {
+			if err := s.Pin("image", []chunk.Digest{c.Digest}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check := func(when string) {
+			t.Helper()
+			got := make([]byte, chunk.BlockSize)
+			readFileAt(t, dataPath(dir, c.Digest), got)
+			if kept := bytes.Equal(got, c.Bytes[:chunk.BlockSize]); kept != pinned {
+				t.Errorf("pinned %v, %s: the block is kept: %v", pinned, when, kept)
+			}
+		}
+		o, err := s.Create(c.Digest, int64(len(c.Bytes)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.WriteAt(c.Bytes[:chunk.BlockSize], 0); err != nil {
+			t.Fatal(err)
+		}
+		o.Close()
+		check("closed")
+		s.Close()
+		s = openStore(t, dir, quiet())
+		check("after a restart")
+		if o, err = s.Open(c.Digest); err != nil {
+			t.Fatal(err)
+		}
+		if o.Have().Count() != 0 {
+			t.Error("a chunk counts that was never put")
+		}
+		if _, err := o.WriteAt(c.Bytes[:chunk.Size], 0); err != nil {
+			t.Error(err)
+		}
+		if err := o.Put(0, c.Sums(0)); err != nil {
+			t.Error(err)
+		}
+		if used := s.Usage().Bytes; used != chunk.Size {
+			t.Errorf("pinned %v: %d bytes are charged, want %d", pinned, used, chunk.Size)
+		}
+		o.Close()
+		s.Close()
+	}
+}
+
+func readFileAt(t *testing.T, path string, p []byte) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(p, 0); err != nil {
+		t.Fatal(err)
+	}
+}

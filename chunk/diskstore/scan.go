@@ -15,7 +15,8 @@ import (
 // scanners is how many directories are read at once; the work is small reads.
 const scanners = 4
 
-// scan fills the table from the directories and cleans up what no object owns.
+// scan fills the table from the directories and cleans up what no object owns. The
+// pins are known.
 // It returns the objects with chunks that a crash left in doubt.
 func (s *Store) scan() (unsure []*object, err error) {
 	names, err := readNames(s.dir)
@@ -137,7 +138,7 @@ func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure
 		unsure = unsure || mark.state == written
 	}
 	s.bytes.Add(o.bytes)
-	if m.allocated > o.bytes+straySlack(o.bytes) {
+	if m.allocated > o.bytes+straySlack(o.bytes) && s.pinned[d] == 0 {
 		s.punchAbsent(path, m)
 	}
 	return o, unsure, nil

@@ -99,8 +99,10 @@ func (s *Store) readDir() ([]*object, error) {
 	if err := s.forgetBoot(); err != nil {
 		return nil, err
 	}
-	unsure, err := s.scan()
-	return unsure, errors.Join(err, s.loadPins())
+	if err := s.loadPins(); err != nil {
+		return nil, err
+	}
+	return s.scan()
 }
 
 // start runs the background tasks, until Close.
