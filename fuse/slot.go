@@ -75,6 +75,9 @@ func (s *slot) fetch(o Object, off, n int64) []*flight {
 	to := min((off+n+chunk.BlockSize-1)/chunk.BlockSize*chunk.BlockSize, s.device.Size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if o.Present(off, n) { // a flight that has just ended brought it
+		return nil
+	}
 	var all []*flight
 	for at := off / chunk.BlockSize * chunk.BlockSize; at < to; {
 		f, next := s.flightAt(at, to)
