@@ -36,6 +36,9 @@ const (
 // logName is the file of a daemon's output in its directory.
 const logName = "log"
 
+// socketName is that of a daemon's Unix socket in its directory.
+const socketName = "admin.sock"
+
 // daemon is one of Shoal's, on one host.
 type daemon struct {
 	host   *lab.Host
@@ -55,7 +58,7 @@ func (d daemon) common(registry string, more settings) settings {
 	maps.Copy(origin, more)
 	return settings{
 		"data_dir": filepath.Join(d.dir, "data"),
-		"admin":    settings{"listen": d.admin, "socket": filepath.Join(d.dir, "admin.sock")},
+		"admin":    settings{"listen": d.admin, "socket": filepath.Join(d.dir, socketName)},
 		"origin":   origin,
 	}
 }

@@ -12,14 +12,14 @@ import (
 	"path/filepath"
 )
 
-// Save copies every daemon's log and present metrics into dir.
-func (c *Cluster) Save(ctx context.Context, dir string) error {
+// save copies the daemons' logs and present metrics into dir.
+func save(ctx context.Context, dir string, daemons ...daemon) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	var errs []error
-	for _, d := range c.daemons {
-		name := filepath.Join(dir, d.host.Name())
+	for _, d := range daemons {
+		name := filepath.Join(dir, d.host.Name()+"-"+filepath.Base(d.binary))
 		errs = append(errs, copyFile(name+".log", filepath.Join(d.dir, logName)), d.saveMetrics(ctx, name+".metrics"))
 	}
 	return errors.Join(errs...)
