@@ -85,7 +85,7 @@ func DefaultLazyfs() Lazyfs {
 		Peer:    PeerRef{Socket: "/run/shoal/peer.sock"},
 		FUSE: FUSE{
 			Passthrough: true, PassthroughMin: 1 << 20,
-			MaxRead: 1 << 20, ReadAhead: 1 << 20, AheadMax: 32 << 20, MaxBackground: 128,
+			MaxRead: 512 << 10, ReadAhead: 1 << 20, AheadMax: 32 << 20, MaxBackground: 128,
 			Deadline: 5 * time.Minute, CacheFor: 24 * time.Hour, IDMapped: true,
 		},
 		Fetch:    Fetch{Demand: 64, Ahead: 8},

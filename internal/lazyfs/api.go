@@ -103,6 +103,9 @@ func (d *Daemon) waitComplete(ctx context.Context, target string, tell func(cont
 		case <-d.ctx.Done():
 			return errors.New("the daemon is going down")
 		case <-ticker.C:
+			if !d.cfg.Fill {
+				return errors.New("it is mounted, and will not become complete by itself: fill.enabled is off")
+			}
 		}
 	}
 }

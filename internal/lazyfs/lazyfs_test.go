@@ -210,6 +210,27 @@ func (w *world) status() ImageStatus {
 	return s.Images[0]
 }
 
+// use has another process work in a directory. It must go there by itself: this
+// process stands still until a child that it puts there has begun.
+func (w *world) use(dir string) (leave func()) {
+	w.Helper()
+	user := exec.Command("sh", "-c", `cd "$1" && echo && exec sleep 1000`, "sh", dir)
+	pipe, err := user.StdoutPipe()
+	if err == nil {
+		err = user.Start()
+	}
+	if err == nil {
+		_, err = io.ReadFull(pipe, make([]byte, 1))
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+	return func() {
+		user.Process.Kill()
+		user.Wait()
+	}
+}
+
 func (w *world) eventually(what string, done func() bool) {
 	w.Helper()
 	for end := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
@@ -339,16 +360,11 @@ func TestWritable(t *testing.T) {
 	if err != nil || string(out) != "751 5 6 1000\nsmall\n" {
 		t.Errorf("%q, %v", out, err)
 	}
-	user := exec.Command("sleep", "1000")
-	user.Dir = dir
-	if err := user.Start(); err != nil {
-		t.Fatal(err)
-	}
+	leave := w.use(dir)
 	if err := w.daemon.Unmount(dir, false); err == nil || !strings.Contains(err.Error(), "--detach") {
 		t.Errorf("unmounted what is in use: %v", err)
 	}
-	user.Process.Kill()
-	user.Wait()
+	leave()
 	w.stop()
 	w.start(true)
 	if got, err := w.read(filepath.Join(dir, "small"), 0, 8); string(got) != "changed\n" || err != nil {
@@ -370,12 +386,7 @@ func TestStopWhileInUse(t *testing.T) {
 	if err := w.mount(MountRequest{Target: dir}); err != nil {
 		t.Fatal(err)
 	}
-	user := exec.Command("sleep", "1000")
-	user.Dir = dir
-	if err := user.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { user.Process.Kill(); user.Wait() }()
+	defer w.use(dir)()
 	w.stop()
 }
 
@@ -396,5 +407,35 @@ func TestWrongTree(t *testing.T) {
 	}
 	if err := w.mount(MountRequest{Target: dir}); err == nil || !strings.Contains(err.Error(), "the image's tree") {
 		t.Errorf("served a wrong tree: %v", err)
+	}
+}
+
+// An image whose tree is not on the disk at the start waits for the peer.
+func TestRestoreWaitsForPeer(t *testing.T) {
+	w := newWorld(t, 1<<20)
+	w.start(false)
+	dirs := []string{w.mkdir("a"), w.mkdir("b")}
+	for _, dir := range dirs {
+		if err := w.mount(MountRequest{Target: dir}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.stop()
+	w.hangUp()
+	if err := writeJSON(filepath.Join(w.dir, "data", "peer.json"), peerFile{w.mkdir("another")}); err != nil {
+		t.Fatal(err)
+	}
+	w.start(false)
+	if s := w.status(); s.State != StateWaiting || len(s.Mounts) != 2 {
+		t.Errorf("status %+v", s)
+	}
+	if err := w.daemon.Unmount(dirs[1], false); err != nil {
+		t.Error(err)
+	}
+	w.answer()
+	w.eventually("mounted again", func() bool { return w.status().State == StateLazy })
+	w.same(dirs[0], 0, 0, 1<<20)
+	if entries, err := os.ReadDir(dirs[1]); err != nil || len(entries) != 0 {
+		t.Errorf("mounted again what was unmounted: %v, %v", entries, err)
 	}
 }

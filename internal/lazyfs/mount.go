@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/shoal-project/shoal/fuse"
@@ -182,18 +183,12 @@ func (d *Daemon) attach(im *image, m Mount) error {
 // unrecord forgets a mount, with its scratch directory, and the image if that
 // was its last. d.mu is held.
 func (d *Daemon) unrecord(im *image, m Mount) error {
-	var rest []Mount
-	for _, other := range im.record.Mounts {
-		if other != m {
-			rest = append(rest, other)
-		}
-	}
-	im.record.Mounts = rest
+	im.record.Mounts = slices.DeleteFunc(slices.Clone(im.record.Mounts), func(other Mount) bool { return other == m })
 	var err error
 	if m.Writable() {
 		err = mountpoint.Scratch(m.Scratch).Remove()
 	}
-	if len(rest) == 0 {
+	if len(im.record.Mounts) == 0 {
 		return errors.Join(err, d.drop(im))
 	}
 	return errors.Join(err, d.records.save(im.record))
@@ -226,12 +221,25 @@ func (d *Daemon) Unmount(target string, detach bool) error {
 	for _, r := range d.waiting {
 		for i, m := range r.Mounts {
 			if m.Target == resolved || m.Target == target {
-				r.Mounts = append(r.Mounts[:i:i], r.Mounts[i+1:]...)
-				return d.records.save(r)
+				r.Mounts = slices.Delete(slices.Clone(r.Mounts), i, i+1)
+				return errors.Join(d.records.save(r), d.clear(m, detach))
 			}
 		}
 	}
 	return fmt.Errorf("no image is mounted on %s; `lazyfs ls` lists what is", target)
+}
+
+// clear takes away what there is of a mount whose image is not served: a native
+// one, and what a writable one had changed.
+func (d *Daemon) clear(m Mount, detach bool) error {
+	var err error
+	if m.Native {
+		err = mountpoint.Unmount(m.Target, detach)
+	}
+	if m.Writable() {
+		err = errors.Join(err, mountpoint.Scratch(m.Scratch).Remove())
+	}
+	return err
 }
 
 // unmount is Unmount of a known mount. d.mu is held.

@@ -7,9 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/nodeapi"
@@ -155,14 +154,17 @@ func (d *Daemon) runErrand(r *Record) bool {
 
 // errand unpins a record without mounts, or serves one with some.
 func (d *Daemon) errand(r *Record) error {
-	if len(r.Mounts) == 0 {
+	d.mu.Lock()
+	known, mounts := r.Image, len(r.Mounts)
+	d.mu.Unlock()
+	if mounts == 0 {
 		return d.unpin(r)
 	}
-	opened, err := d.peer.Open(d.ctx, reopenRequest(r.Image), func(nodeapi.Progress) {})
+	opened, err := d.peer.Open(d.ctx, reopenRequest(known), func(nodeapi.Progress) {})
 	if err != nil {
 		return err
 	}
-	if opened.Tree != r.Image.Tree {
+	if opened.Tree != known.Tree {
 		return errors.New("the image has another tree now; unmount it and mount it again")
 	}
 	if err := d.learnStore(d.ctx); err != nil {
@@ -170,10 +172,13 @@ func (d *Daemon) errand(r *Record) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(r.Mounts) == 0 || !d.forget(r) {
+		return nil // it was unmounted, or mounted once more, meanwhile
+	}
 	if err := d.restoreImage(r); err != nil {
+		d.waiting = append(d.waiting, r)
 		return err
 	}
-	d.forget(r)
 	return nil
 }
 
@@ -197,14 +202,15 @@ func (d *Daemon) unpin(r *Record) error {
 // peerPatience bounds the small requests to the peer that hold others up.
 const peerPatience = 5 * time.Second
 
-// forget takes a record off the waiting ones. d.mu is held.
-func (d *Daemon) forget(r *Record) {
-	for i, other := range d.waiting {
-		if other == r {
-			d.waiting = append(d.waiting[:i:i], d.waiting[i+1:]...)
-			return
-		}
+// forget takes a record off the waiting ones; false if it is not one. d.mu is
+// held.
+func (d *Daemon) forget(r *Record) bool {
+	i := slices.Index(d.waiting, r)
+	if i < 0 {
+		return false
 	}
+	d.waiting = slices.Delete(slices.Clone(d.waiting), i, i+1)
+	return true
 }
 
 // pinAll pins what was served from the disk while the peer was away.
@@ -237,9 +243,13 @@ func (d *Daemon) Stop() error {
 		}
 	}
 	d.mu.Unlock()
-	err := d.closeFS(busy)
+	if err := d.closeFS(busy); err != nil {
+		// The kernel ends the connection with this process; until then it may use all.
+		return errors.Join(err, d.locked.Close())
+	}
 	d.tasks.Wait()
 	d.table.Close()
+	var err error
 	for _, im := range d.images {
 		im.content.Close()
 		err = errors.Join(err, im.tree.close())
@@ -257,29 +267,29 @@ func (d *Daemon) detach(m Mount) error {
 }
 
 // closeFS unmounts the file system, by force if somebody uses it: a container in
-// a mount namespace of its own may hold it.
+// a mount namespace of its own may hold it. On an error the connection still is.
 func (d *Daemon) closeFS(busy bool) error {
-	if busy {
-		return d.fs.Abort()
-	}
-	var closing errgroup.Group
-	closed := make(chan struct{})
-	closing.Go(func() error {
-		defer close(closed)
-		if err := d.fs.Close(); err != nil {
-			return errors.Join(err, d.fs.Abort())
+	closed := make(chan error, 1)
+	go func() {
+		var err error
+		if !busy {
+			err = d.fs.Close()
 		}
-		return nil
-	})
+		if busy || err != nil {
+			err = d.fs.Abort()
+		}
+		closed <- err
+	}()
 	timer := time.NewTimer(d.cfg.Grace)
 	defer timer.Stop()
 	select {
-	case <-closed:
+	case err := <-closed:
+		return err
 	case <-timer.C:
-		d.log.Warn("images are still in use in other mount namespaces; their reads fail from now on")
-		if err := abortConnection(d.connection); err != nil {
-			return err
-		}
 	}
-	return closing.Wait()
+	d.log.Warn("images are still in use in other mount namespaces; their reads fail from now on")
+	if err := abortConnection(d.connection); err != nil {
+		return fmt.Errorf("images were still in use: %w", err)
+	}
+	return <-closed
 }

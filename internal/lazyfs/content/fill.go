@@ -24,7 +24,7 @@ const (
 	// fillPatience bounds how long a piece waits for reads to have none missing: a
 	// read that nobody can answer must not stop the rest.
 	fillPatience = 2 * time.Second
-	// The pauses after a round in which something failed.
+	// The pauses after a round that did not bring everything.
 	fillPause, fillPauseLimit = time.Second, 30 * time.Second
 )
 
@@ -39,7 +39,8 @@ type piece struct {
 func (m *Image) Fill(ctx context.Context, tell func(error)) error {
 	m.table.metric.filling.Inc()
 	defer m.table.metric.filling.Dec()
-	for pause := fillPause; ; pause = min(2*pause, fillPauseLimit) {
+	pause := fillPause
+	for {
 		before := m.Progress().Present
 		m.Learn(ctx)
 		err := m.fillRound(ctx)
@@ -48,24 +49,21 @@ func (m *Image) Fill(ctx context.Context, tell func(error)) error {
 			return nil
 		default:
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if errors.Is(err, nodeapi.ErrAbsent) {
+			err = errors.Join(err, m.reopen(ctx))
 		}
-		if err == nil {
-			continue // what came in between made the round short
+		if err != nil && ctx.Err() == nil {
+			tell(err)
 		}
-		tell(err)
 		if m.Progress().Present > before {
 			pause = fillPause
-		}
-		if errors.Is(err, nodeapi.ErrAbsent) {
-			tell(m.reopen(ctx))
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		pause = min(2*pause, fillPauseLimit)
 	}
 }
 
