@@ -15,7 +15,7 @@ DEBIAN := busybox-static containerd runc docker.io podman crun skopeo umoci dock
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test lint unit e2e leaks bench-swarm bench-pull tools deps clean help
+.PHONY: build demo test lint unit e2e leaks bench-swarm bench-pull bench-lazy tools deps clean help
 
 build: ## build the programs into bin/, without cgo
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
@@ -50,6 +50,9 @@ bench-swarm: build ## N hosts of 200 Mbit/s in network namespaces pull at once (
 
 bench-pull: build ## one node: a cold pull through peer beside a direct one (root)
 	$(GO) run ./bench/pull $(ARGS)
+
+bench-lazy: build ## lazily mounted images beside pull and unpack (root; an hour and a half, -quick: 10 minutes)
+	$(GO) run ./bench/lazy -bin $(BIN) -v $(ARGS)
 
 tools: $(TOOLS)/golangci-lint $(TOOLS)/staticcheck ## build the pinned linters into .tools/bin
 

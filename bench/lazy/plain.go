@@ -129,6 +129,9 @@ func (b *bench) memory(ctx context.Context) (err error) {
 			return fmt.Errorf("memory, %s: %w", image, err)
 		}
 	}
+	if err := w.allComplete(ctx); err != nil {
+		return err
+	}
 	figures := map[string]float64{}
 	for _, d := range []struct {
 		pid             int
@@ -168,8 +171,10 @@ func (b *bench) upgradeOnce(ctx context.Context, name string, first, second *sub
 	have := func(s *subject) error {
 		switch w := w.(type) {
 		case *lazyWay:
-			_, err := w.mount(ctx, s, true)
-			return err
+			if _, err := w.mount(ctx, s, true); err != nil {
+				return err
+			}
+			return w.allComplete(ctx)
 		case *containerdWay:
 			return w.containerd.Pull(ctx, s.reference)
 		}

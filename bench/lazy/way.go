@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-project/shoal/bench/lab"
 	"github.com/shoal-project/shoal/bench/system"
+	"github.com/shoal-project/shoal/internal/lazyfs"
 )
 
 // The ways to have an image's tree on the node.
@@ -87,6 +88,21 @@ func (w *lazyWay) mount(ctx context.Context, s *subject, wait bool) (string, err
 		return "", err
 	}
 	return root, w.node.Mount(ctx, s.reference, root, wait)
+}
+
+// allComplete is an error unless all images are on the node: a wait that ended too
+// soon would look like speed.
+func (w *lazyWay) allComplete(ctx context.Context) error {
+	s, err := w.node.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range s.Images {
+		if i.State != lazyfs.StateComplete || i.Present != i.Bytes {
+			return fmt.Errorf("%s is %s after the wait: %d of %d bytes are there", i.Reference, i.State, i.Present, i.Bytes)
+		}
+	}
+	return nil
 }
 
 // lastMount is the directory of the last mount.
