@@ -116,7 +116,7 @@ func (s *Store) idleByAge() []*object {
 
 // idle tells whether o may be evicted. The lock is held.
 func (s *Store) idle(o *object) bool {
-	return o.handles == 0 && !o.removing && s.pinned[o.digest] == 0
+	return o.handles == 0 && !o.removing && !s.pinned.has(o.digest)
 }
 
 // evict removes o unless somebody took it into use meanwhile.

@@ -227,11 +227,14 @@ func (in *ingest) complete(h *handle, sums []chunk.Sums) error {
 // completeChunk gives h's object chunk i unless it has that already. The
 // ingest's room for it goes first, so that it is never counted twice.
 func (in *ingest) completeChunk(h *handle, i int, sums chunk.Sums) error {
-	if slices.Equal(h.Sums(i), sums) {
+	// An absent chunk is not dropped: what others have written of it would be
+	// forgotten under their hands.
+	if here := h.Sums(i); slices.Equal(here, sums) {
 		return nil
-	}
-	if err := h.Drop(i); err != nil {
-		return err
+	} else if here != nil {
+		if err := h.Drop(i); err != nil {
+			return err
+		}
 	}
 	data := make([]byte, chunk.Length(in.size, i))
 	if _, err := in.file.ReadAt(data, int64(i)*chunk.Size); err != nil && err != io.EOF {

@@ -116,7 +116,7 @@ func (o *object) settle() {
 	s.mu.Lock()
 	idle := o.handles == 0 && !o.removing && !s.closed.Load()
 	damaged := idle && o.damaged
-	pinned := s.pinned[o.digest] > 0
+	pinned := s.pinned.has(o.digest)
 	o.removing = o.removing || damaged
 	s.mu.Unlock()
 	if damaged {
@@ -165,8 +165,13 @@ func (o *object) forgetBlocks(f *files, i int) {
 	o.punch(f, i)
 }
 
-// punch gives chunk i's space back to the disk.
+// punch gives chunk i's space back to the disk. What is pinned may be read in place
+// by another process, which was told that the bytes are here: they stay until the
+// right ones are written over them, or it would see zeros.
 func (o *object) punch(f *files, i int) {
+	if o.store.pinned.has(o.digest) {
+		return
+	}
 	if err := punch(f.data, int64(i)*chunk.Size, chunk.Length(o.size, i)); err != nil {
 		o.store.log.Debug("giving a chunk's space back", "object", o.digest, "chunk", i, "error", err)
 	}

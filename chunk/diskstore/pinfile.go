@@ -112,7 +112,7 @@ func (s *Store) loadPin(name, path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pins[name] = objects
-	s.pinObjects(objects)
+	s.pinned.add(objects)
 }
 
 func readPin(path string) ([]chunk.Digest, error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/shoal-project/shoal/chunk"
 )
@@ -28,11 +29,11 @@ func (s *Store) Pin(name string, objects []chunk.Digest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.unpinObjects(objects)
+		s.pinned.remove(objects)
 		return fmt.Errorf("pin %s: %w", name, diskError(err))
 	}
 	if had {
-		s.unpinObjects(before)
+		s.pinned.remove(before)
 	}
 	s.pins[name] = objects
 	return nil
@@ -49,21 +50,38 @@ func (s *Store) beginPin(name string, objects []chunk.Digest) (before []chunk.Di
 	case !had && len(s.pins) >= chunk.MaxPins:
 		return nil, false, fmt.Errorf("%w: there are %d", chunk.ErrPin, len(s.pins))
 	}
-	s.pinObjects(objects)
+	s.pinned.add(objects)
 	return before, had, nil
 }
 
-// pinObjects and unpinObjects count one pin more or fewer. The lock is held.
-func (s *Store) pinObjects(objects []chunk.Digest) {
+// pinned counts by how many pins each object is kept. It is asked under the locks
+// of a store and of its objects, and takes no other.
+type pinned struct {
+	mu    sync.RWMutex
+	count map[chunk.Digest]int
+}
+
+func (p *pinned) has(d chunk.Digest) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.count[d] > 0
+}
+
+// add and remove count one pin more or fewer.
+func (p *pinned) add(objects []chunk.Digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, d := range objects {
-		s.pinned[d]++
+		p.count[d]++
 	}
 }
 
-func (s *Store) unpinObjects(objects []chunk.Digest) {
+func (p *pinned) remove(objects []chunk.Digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, d := range objects {
-		if s.pinned[d]--; s.pinned[d] == 0 {
-			delete(s.pinned, d)
+		if p.count[d]--; p.count[d] == 0 {
+			delete(p.count, d)
 		}
 	}
 }
@@ -88,7 +106,7 @@ func (s *Store) Unpin(name string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unpinObjects(s.pins[name])
+	s.pinned.remove(s.pins[name])
 	delete(s.pins, name)
 	return nil
 }

@@ -129,7 +129,7 @@ func TestPinNotWritten(t *testing.T) {
 	if err := s.Pin("a", []chunk.Digest{c.Digest}); err == nil {
 		t.Error("a pin without a file was not refused")
 	}
-	if len(s.Pins()) != 0 || len(s.pinned) != 0 {
+	if len(s.Pins()) != 0 || len(s.pinned.count) != 0 {
 		t.Errorf("it left %v", s.Pins())
 	}
 	if err := s.Remove(c.Digest); err != nil {

@@ -138,7 +138,7 @@ func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure
 		unsure = unsure || mark.state == written
 	}
 	s.bytes.Add(o.bytes)
-	if m.allocated > o.bytes+straySlack(o.bytes) && s.pinned[d] == 0 {
+	if m.allocated > o.bytes+straySlack(o.bytes) && !s.pinned.has(d) {
 		s.punchAbsent(path, m)
 	}
 	return o, unsure, nil

@@ -29,11 +29,12 @@ type Store struct {
 	bytes   atomic.Int64 // charged for content, of all objects
 	evicted atomic.Int64
 
+	pinned pinned
+
 	mu      sync.Mutex // guards the table and what object says it guards
 	objects map[chunk.Digest]*object
 	ingests map[*ingest]struct{}
 	pins    map[string][]chunk.Digest
-	pinned  map[chunk.Digest]int // by how many pins
 
 	pinMu sync.Mutex // one pin is changed at a time, without mu
 
@@ -66,7 +67,7 @@ func Open(dir string, cfg Config, log *slog.Logger, m *Metrics) (*Store, error) 
 		objects:  make(map[chunk.Digest]*object),
 		ingests:  make(map[*ingest]struct{}),
 		pins:     make(map[string][]chunk.Digest),
-		pinned:   make(map[chunk.Digest]int),
+		pinned:   pinned{count: make(map[chunk.Digest]int)},
 		dirty:    make(map[*object]struct{}),
 		syncNow:  make(chan struct{}, 1),
 		evictNow: make(chan struct{}, 1),
@@ -262,7 +263,7 @@ func (s *Store) remove(d chunk.Digest, heedPins bool) error {
 		err = chunk.ErrClosed
 	case !ok || o.removing:
 		err = chunk.ErrNotFound
-	case o.handles > 0, heedPins && s.pinned[d] > 0:
+	case o.handles > 0, heedPins && s.pinned.has(d):
 		err = chunk.ErrInUse
 	default:
 		o.removing = true
