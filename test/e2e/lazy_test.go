@@ -52,6 +52,9 @@ func newLazy(t testing.TB, p *peer, edits ...edit) *lazy {
 		e(l.config)
 	}
 	t.Cleanup(func() { // after the daemon's end
+		if l.process != nil && l.state != nil && l.state.Error() != "signal: killed" {
+			t.Errorf("lazyfs ended with %v:\n%s", l.state, l.tail())
+		}
 		for _, line := range linesWith("/proc/self/mountinfo", dir+"/", "mount") {
 			t.Errorf("left behind: %s", line)
 		}
