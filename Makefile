@@ -38,6 +38,7 @@ lint: tools ## formatting, vet, staticcheck, layering and the other linters
 
 unit: ## unit tests with the race detector; fuzz seeds run with them
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/e2e)
+	$(GO) test -count 1 -run TestMillionEntries ./layer # the race detector takes more memory than the bound
 
 e2e: deps build ## the real programs under docker, containerd, podman and skopeo
 	$(GO) test -tags e2e -count 1 -timeout 25m ./test/e2e/...

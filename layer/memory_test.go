@@ -107,7 +107,7 @@ func millionFile(t *testing.T) (string, chunk.Digest) {
 func TestMillionEntriesChild(t *testing.T) {
 	path := os.Getenv(millionBlob)
 	if path == "" {
-		t.Skip("SKIP: not started by TestMillionEntries")
+		return // it is no test by itself
 	}
 	diffID, err := chunk.ParseDigest(os.Getenv(millionDiffID))
 	if err != nil {

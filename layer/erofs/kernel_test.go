@@ -303,12 +303,19 @@ func TestFsckAccepts(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIP: no fsck.erofs (package erofs-utils)")
 	}
-	for _, bits := range []uint{9, 12} {
-		t.Run(fmt.Sprint(1<<bits), func(t *testing.T) { runFsck(t, fsck, bits) })
+	t.Run("4096", func(t *testing.T) {
+		if !runFsck(t, fsck, 12) {
+			t.Error("it does not know blocks of 4,096 bytes")
+		}
+	})
+	if !runFsck(t, fsck, 9) {
+		t.Log("this fsck.erofs knows blocks of 4,096 bytes alone; those of 512 are checked by the kernel")
 	}
 }
 
-func runFsck(t *testing.T, fsck string, bits uint) {
+// runFsck tells whether fsck knows blocks of this size.
+func runFsck(t *testing.T, fsck string, bits uint) bool {
+	t.Helper()
 	m := everything(1 << bits)
 	for i, d := range m.devices {
 		m.files[i] = append(m.files[i], make([]byte, alignUp(d.Size, 1<<bits)-d.Size)...)
@@ -326,7 +333,7 @@ func runFsck(t *testing.T, fsck string, bits uint) {
 	}
 	said, err := exec.Command(fsck, append(args, tree)...).CombinedOutput()
 	if bytes.Contains(said, []byte("isn't supported on this platform")) {
-		t.Skip("SKIP: this fsck.erofs does not know blocks of 512 bytes")
+		return false
 	}
 	if err != nil || bytes.Contains(said, []byte("<E>")) {
 		t.Fatalf("%v: %s", err, said)
@@ -350,6 +357,7 @@ func runFsck(t *testing.T, fsck string, bits uint) {
 			t.Errorf("%q: %d bytes of %d, %v", at, len(got), len(m.nodes[i].data), err)
 		}
 	})
+	return true
 }
 
 // A tree without the last bytes of a file that ends in a short block is good for
