@@ -11,8 +11,9 @@ import (
 )
 
 // Ensure makes n bytes of an object from off on present and tells which blocks of
-// it are, all of them verified under a seal or the whole object's digest. It asks
-// for nothing beyond the bytes. In the background it gives way to whatever somebody
+// it are, all of them verified under a seal or the whole object's digest. Their
+// bytes are in the store's file; what was asked for whole is so in the store, too.
+// It asks for nothing beyond the bytes. In the background it gives way to whatever somebody
 // waits for, in any object.
 func (e *Engine) Ensure(ctx context.Context, src distribution.Source, off, n int64, background bool) (*chunk.Bitmap, error) {
 	t, err := e.take(src, -1, false)
@@ -59,7 +60,8 @@ func (r *reader) ensure(ctx context.Context, off, n int64) error {
 		}
 		b = next
 	}
-	return r.t.await(ctx, func() bool { return r.t.list != nil })
+	whole := off == 0 && n == r.size
+	return r.t.await(ctx, func() bool { return r.t.list != nil && (!whole || r.t.state == done) })
 }
 
 // demand is who waits for bytes, in all objects.
