@@ -24,7 +24,7 @@ const (
 	opened    = "opened_s"    // until the tree was there
 	total     = "total_s"     // until what was done with it was done
 	readTime  = "read_s"      // what the reader measured, of its first time
-	again     = "again_s"     // of its last time, or of a second mount
+	again     = "again_s"     // of the times after the first (their median), or of a second mount
 	moved     = "moved_bytes" // in and out of the node, headers included
 	disk      = "disk_bytes"  // that the node's daemons take
 	plain     = "plain_bytes" // of the image's objects that the node fetched
@@ -135,7 +135,7 @@ func describe(figures map[string]float64, r reader.Result) {
 	if n := len(r.Seconds); n > 0 {
 		figures[readTime], figures[bytesIn], figures[files] = r.Seconds[0], float64(r.Bytes), float64(r.Files)
 		if n > 1 {
-			figures[again] = r.Seconds[n-1]
+			figures[again] = report.Spread(r.Seconds[1:]).Median()
 		}
 	}
 }
