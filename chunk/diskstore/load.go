@@ -244,12 +244,17 @@ func (o *object) adopt(f *files, h *haveMap) {
 	defer o.mu.Unlock()
 	o.files = f
 	o.present, o.sums, o.pending = chunk.NewBitmap(n), h.sums, nil
-	o.touched, o.holes = make([]uint16, n), make([]uint16, n)
+	o.holes = make([]uint16, n)
+	if len(o.touched) != n {
+		o.touched = make([]uint16, n)
+	}
 	var bytes int64
 	for i, m := range h.marks {
 		if m.state == absent {
+			bytes += o.blockBytes(i, o.touched[i])
 			continue
 		}
+		o.touched[i] = 0
 		o.present.Set(i)
 		o.holes[i] = m.holes
 		bytes += m.bytes(o.size, i)

@@ -33,7 +33,8 @@ type object struct {
 
 	sealMu sync.Mutex // one seal is written at a time, without mu
 
-	// mu guards these. The last six mean something only while it is loaded.
+	// mu guards these. Those from list on mean something only while it is loaded;
+	// but what was touched stays so, and charged, if it is pinned.
 	mu      sync.Mutex
 	bytes   int64 // charged
 	count   int   // present chunks, also while not loaded
@@ -146,7 +147,7 @@ func (o *object) unload() {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.files, o.present, o.sums, o.touched, o.holes, o.pending, o.list = nil, nil, nil, nil, nil, nil, nil
+	o.files, o.present, o.sums, o.holes, o.pending, o.list = nil, nil, nil, nil, nil, nil
 }
 
 // forgetUnput gives back what was written and never put. o.mu is held.

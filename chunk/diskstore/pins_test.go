@@ -183,6 +183,13 @@ func TestPinKeepsWhatWasNotPut(t *testing.T) {
 		}
 		o.Close()
 		check("closed")
+		if o, err = s.Open(c.Digest); err != nil { // the block is charged still
+			t.Fatal(err)
+		}
+		if used := s.Usage().Bytes; (used == chunk.BlockSize) != pinned {
+			t.Errorf("pinned %v: %d bytes are charged for a block that was not put", pinned, used)
+		}
+		o.Close()
 		s.Close()
 		s = openStore(t, dir, quiet())
 		check("after a restart")
