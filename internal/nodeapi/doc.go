@@ -74,6 +74,8 @@ type FetchRequest struct {
 	// Registry and Repository are the image's.
 	Registry   string `json:"registry"`
 	Repository string `json:"repository"`
+	// Ahead is for bytes that will be wanted soon: it gives way to those that are.
+	Ahead bool `json:"ahead,omitempty"`
 	// Background gives way to every request that is not.
 	Background bool `json:"background,omitempty"`
 }

@@ -81,11 +81,16 @@ func (r FetchRequest) validate() error {
 	return nil
 }
 
+// statusOf says 503 only of a peer that ends: what cannot be had from one that
+// goes on is no reason to do without it.
 func statusOf(err error) int {
-	if errors.Is(err, ErrAbsent) {
+	switch {
+	case errors.Is(err, ErrAbsent):
 		return http.StatusNotFound
+	case errors.Is(err, chunk.ErrClosed), errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
 	}
-	return http.StatusServiceUnavailable
+	return http.StatusInternalServerError
 }
 
 func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
