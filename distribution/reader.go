@@ -18,6 +18,17 @@ type Objects interface {
 	Holds(object chunk.Digest) (size int64, ok bool)
 }
 
+// Priority says what a part of an object is asked for. The less urgent gives way to
+// the more urgent, in any object.
+type Priority int8
+
+// The priorities.
+const (
+	Demand Priority = iota // somebody waits for it
+	Ahead                  // somebody will want it soon
+	Fill                   // it is to be here one day
+)
+
 // Reader is an open object. It is safe for concurrent use.
 type Reader interface {
 	// Size in bytes.

@@ -15,29 +15,30 @@ const horizon = 4096
 
 // candidate is a run that could be asked of some neighbour.
 type candidate struct {
-	run    distribution.Span
-	urgent bool
-	rarity int
-	tie    uint32
+	run      distribution.Span
+	priority distribution.Priority
+	rarity   int
+	tie      uint32
 }
 
 // candidates are the missing runs that are not in flight, best first.
 func (t *task) candidates() []candidate {
-	urgent := t.urgent()
-	list := t.runsIn(nil, urgent, nil)
-	for i := range list {
-		list[i].urgent = true
+	var list []candidate
+	var outside []distribution.Span
+	for _, p := range []distribution.Priority{distribution.Demand, distribution.Ahead, distribution.Fill} {
+		spans, first := t.wanted(p), len(list)
+		list = t.runsIn(list, spans, outside)
+		for i := range list[first:] {
+			list[first+i].priority = p
+		}
+		outside = append(outside, spans...)
 	}
-	list = t.runsIn(list, t.wanted(), urgent)
 	slices.SortFunc(list, func(a, b candidate) int {
 		switch {
-		case a.urgent && b.urgent:
+		case a.priority != b.priority:
+			return cmp.Compare(a.priority, b.priority)
+		case a.priority < distribution.Fill:
 			return cmp.Compare(a.run.First, b.run.First)
-		case a.urgent != b.urgent:
-			if a.urgent {
-				return -1
-			}
-			return 1
 		case a.rarity != b.rarity:
 			return cmp.Compare(a.rarity, b.rarity)
 		}
@@ -94,31 +95,24 @@ func (t *task) rarity(b int) int {
 
 // urgent are the blocks that a reader waits for, or will soon: the read-ahead of
 // one that reads on, or what one asked for. The spans are in order and disjoint.
-func (t *task) urgent() []distribution.Span {
+func (t *task) urgent() []distribution.Span { return t.wanted(distribution.Demand) }
+
+// wanted are the blocks that are to come with a priority. Of an object that is
+// wanted whole, as many as may be weighed at a time from the first missing one on
+// are to be filled in; of another, only what was asked for.
+func (t *task) wanted(p distribution.Priority) []distribution.Span {
+	if p == distribution.Fill && t.everything {
+		first := t.missing(0)
+		return []distribution.Span{{First: uint32(first), N: uint32(min(horizon, t.have.Len()-first))}}
+	}
 	return t.spans(func(r *reader) int {
 		switch {
-		case r.background || !r.waiting:
+		case !r.waiting || r.priority != p:
 			return 0
 		case r.end > 0:
 			return r.end
 		}
 		return r.block + int(t.e.cfg.ReadAhead/chunk.BlockSize)
-	})
-}
-
-// wanted are the blocks that are to come at all: as many as may be weighed at a
-// time from the first missing one on, unless only parts were asked for. Then it is
-// those that were, in the background.
-func (t *task) wanted() []distribution.Span {
-	if t.everything {
-		first := t.missing(0)
-		return []distribution.Span{{First: uint32(first), N: uint32(min(horizon, t.have.Len()-first))}}
-	}
-	return t.spans(func(r *reader) int {
-		if r.background && r.waiting {
-			return r.end
-		}
-		return 0
 	})
 }
 

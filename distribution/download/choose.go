@@ -74,17 +74,20 @@ func (t *task) fromNeighbours(now time.Time) {
 			flying++
 		}
 	}
-	ready, limit := t.ready(now), t.e.limit(t, now)
-	if flying >= limit || len(ready) == 0 {
+	ready := t.ready(now)
+	if flying >= t.e.cfg.Inflight || len(ready) == 0 {
 		return
 	}
 	for _, c := range t.candidates() {
+		if !t.everything && !t.e.demand.mayStart(c.priority, now) {
+			break // the rest is not more urgent
+		}
 		run, l := t.best(c.run, t.spare(ready, c), now, (*link).ripe, (*link).offers)
 		if l == nil {
 			continue
 		}
-		t.launch(&fetch{run: run, link: l})
-		if flying++; flying >= limit {
+		t.launch(&fetch{run: run, link: l, behind: !t.everything && c.priority > distribution.Demand})
+		if flying++; flying >= t.e.cfg.Inflight {
 			return
 		}
 	}
@@ -94,7 +97,7 @@ func (t *task) fromNeighbours(now time.Time) {
 // spare leaves the supernode out where neighbours have what is not urgent: its
 // upload is for what nobody else has.
 func (t *task) spare(ready []*link, c candidate) []*link {
-	if c.urgent || !t.derived {
+	if c.priority < distribution.Fill || !t.derived {
 		return ready
 	}
 	neighbours := slices.DeleteFunc(slices.Clone(ready), func(l *link) bool { return l.supernode || !l.offers(int(c.run.First)) })

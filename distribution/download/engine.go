@@ -77,6 +77,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		nodes:      map[distribution.NodeID]*node{},
 		sessions:   make(chan struct{}),
 		deriving:   map[uint64]*deriving{},
+		demand:     demand{held: map[*task]int{}},
 		neighbours: map[distribution.NodeID]*neighbour{},
 		early:      map[acquaintance]*link{},
 		fresh:      map[*task]struct{}{},

@@ -3,7 +3,6 @@ package download
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
@@ -13,9 +12,9 @@ import (
 // Ensure makes n bytes of an object from off on present and tells which blocks of
 // it are, all of them verified under a seal or the whole object's digest. Their
 // bytes are in the store's file; what was asked for whole is so in the store, too.
-// It asks for nothing beyond the bytes. In the background it gives way to whatever somebody
-// waits for, in any object.
-func (e *Engine) Ensure(ctx context.Context, src distribution.Source, off, n int64, background bool) (*chunk.Bitmap, error) {
+// It asks for nothing beyond the bytes. What is less urgent gives way to what is
+// more, in any object.
+func (e *Engine) Ensure(ctx context.Context, src distribution.Source, off, n int64, p distribution.Priority) (*chunk.Bitmap, error) {
 	t, err := e.take(src, -1, false)
 	if err != nil {
 		return nil, err
@@ -24,7 +23,7 @@ func (e *Engine) Ensure(ctx context.Context, src distribution.Source, off, n int
 		t.release(true)
 		return nil, err
 	}
-	r := &reader{t: t, background: background}
+	r := &reader{t: t, priority: p}
 	t.mu.Lock()
 	r.size = t.size
 	t.readers[r] = struct{}{}
@@ -62,68 +61,6 @@ func (r *reader) ensure(ctx context.Context, off, n int64) error {
 	}
 	whole := off == 0 && n == r.size
 	return r.t.await(ctx, func() bool { return r.t.list != nil && (!whole || r.t.state == done) })
-}
-
-// demand is who waits for bytes, in all objects.
-type demand struct {
-	mu      sync.Mutex
-	waiting int
-	ended   time.Time // the last wait
-}
-
-func (d *demand) begin() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.waiting++
-}
-
-func (d *demand) end() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.waiting--
-	d.ended = time.Now()
-}
-
-// calm is how long nobody has waited; negative while somebody does.
-func (d *demand) calm(now time.Time) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.waiting > 0 {
-		return -1
-	}
-	return now.Sub(d.ended)
-}
-
-// respite is how long after a wait the background still keeps small: a program
-// that starts reads one file after the other.
-const respite = 100 * time.Millisecond
-
-// limit is how many runs of a task may be in flight from neighbours. The
-// background stands still while somebody waits elsewhere. Callers hold t's mu.
-func (e *Engine) limit(t *task, now time.Time) int {
-	if !t.background() {
-		return e.cfg.Inflight
-	}
-	switch calm := e.demand.calm(now); {
-	case calm < 0:
-		return 0
-	case calm < respite:
-		return 1
-	}
-	return e.cfg.Inflight
-}
-
-// background tells a task that only background readers want. Callers hold mu.
-func (t *task) background() bool {
-	if t.everything || len(t.readers) == 0 {
-		return false
-	}
-	for r := range t.readers {
-		if !r.background {
-			return false
-		}
-	}
-	return true
 }
 
 // pause is how long the loop sleeps when nothing wakes it: long while nobody

@@ -19,6 +19,7 @@ type fetch struct {
 	from    distribution.Member
 	granted bool
 	packed  bool // travels compressed
+	behind  bool // counted as not on demand
 	started time.Time
 	last    time.Time    // last block; guarded by the task's mu
 	blocks  int          // received; guarded by the task's mu
@@ -54,6 +55,9 @@ func (t *task) launch(f *fetch) {
 	f.last, f.told = f.started, f.started
 	f.moved.Store(f.started.UnixNano())
 	t.fetches[f] = struct{}{}
+	if f.behind {
+		t.e.demand.behind(1)
+	}
 	for b := int(f.run.First); b < f.run.End(); b++ {
 		t.flights[b]++
 		if f.granted {
@@ -343,6 +347,9 @@ func (t *task) landed(f *fetch, err error) {
 	now := time.Now()
 	t.mu.Lock()
 	delete(t.fetches, f)
+	if f.behind {
+		t.e.demand.behind(-1)
+	}
 	lost := false
 	for b := int(f.run.First); b < f.run.End(); b++ {
 		t.flights[b]--

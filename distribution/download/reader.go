@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
 )
 
 // reader is one open object of a caller. The fields that the scheduler looks at
@@ -21,9 +22,9 @@ type reader struct {
 	block   int
 	// end is the block after the last of a reader that wants no more than a part;
 	// 0 for one that reads on.
-	end        int
-	background bool // gives way to all that are not
-	closed     bool
+	end      int
+	priority distribution.Priority
+	closed   bool
 }
 
 func (r *reader) Size() int64 { return r.size }
@@ -156,10 +157,7 @@ func (r *reader) until(ctx context.Context, b int) error {
 	}
 	r.waiting = true
 	t.mu.Unlock()
-	if !r.background {
-		t.e.demand.begin()
-		defer t.e.demand.end()
-	}
+	defer t.e.demand.wait(t, r.priority)()
 	t.poke()
 	err := t.await(ctx, func() bool { return t.here(b) })
 	t.mu.Lock()

@@ -33,7 +33,7 @@ func (c *Cluster) Derive(data []byte) (chunk.Digest, error) {
 }
 
 // Ensure makes a part of a derived object present on a host.
-func (c *Cluster) Ensure(ctx context.Context, h *Host, d chunk.Digest, size, off, n int64, background bool) (*chunk.Bitmap, error) {
+func (c *Cluster) Ensure(ctx context.Context, h *Host, d chunk.Digest, size, off, n int64, p distribution.Priority) (*chunk.Bitmap, error) {
 	src := distribution.Source{Registry: "origin", Repository: "r", Digest: d, Size: size, Derived: true}
-	return h.Engine.Ensure(ctx, src, off, n, background)
+	return h.Engine.Ensure(ctx, src, off, n, p)
 }

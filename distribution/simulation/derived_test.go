@@ -46,7 +46,7 @@ func TestPartOfADerivedObject(t *testing.T) {
 		data := content(11, 40*mib+77)
 		d := derive(t, c, data)
 		began := time.Now()
-		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 21*mib+5, 10_000, false)
+		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 21*mib+5, 10_000, distribution.Demand)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestScatteredPartsOfADerivedObject(t *testing.T) {
 			off, n := p.first*chunk.BlockSize, p.n*chunk.BlockSize
 			n = min(n, int64(len(data))-off)
 			group.Go(func() error {
-				_, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), off, n, i%2 == 1)
+				_, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), off, n, distribution.Priority(i%3))
 				if err == nil {
 					holds(t, c.Peers[0], d, data, off, n)
 				}
@@ -87,7 +87,7 @@ func TestScatteredPartsOfADerivedObject(t *testing.T) {
 		if err := group.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 0, 0, false)
+		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 0, 0, distribution.Demand)
 		if err != nil || have.Count() != 14 {
 			t.Errorf("%d blocks are here, of 14 that were asked for; %v", have.Count(), err)
 		}
@@ -98,7 +98,7 @@ func TestTailOfADerivedObjectOfOneBlock(t *testing.T) {
 	bubble(t, simulation.Config{Peers: 1, Mode: distribution.ModeSupernode, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
 		data := content(12, 4321)
 		d := derive(t, c, data)
-		have, err := c.Ensure(t.Context(), c.Peers[0], d, 4321, 4000, 321, true)
+		have, err := c.Ensure(t.Context(), c.Peers[0], d, 4321, 4000, 321, distribution.Fill)
 		if err != nil || !have.Full() {
 			t.Fatalf("have %v, %v", have, err)
 		}
@@ -113,7 +113,7 @@ func TestCrowdTakesADerivedObjectFromEachOther(t *testing.T) {
 		var group errgroup.Group
 		for _, p := range c.Peers {
 			group.Go(func() error {
-				_, err := c.Ensure(t.Context(), p, d, int64(len(data)), 0, int64(len(data)), true)
+				_, err := c.Ensure(t.Context(), p, d, int64(len(data)), 0, int64(len(data)), distribution.Fill)
 				return err
 			})
 		}
@@ -134,7 +134,7 @@ func TestCrowdTakesADerivedObjectFromEachOther(t *testing.T) {
 func TestDerivedObjectThatNobodyHas(t *testing.T) {
 	bubble(t, simulation.Config{Peers: 1, Mode: distribution.ModeSpread, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
 		d := c.Origin.Add(content(14, 3*mib)) // even if an origin had such a blob
-		_, err := c.Ensure(t.Context(), c.Peers[0], d, 3*mib, 0, 1, false)
+		_, err := c.Ensure(t.Context(), c.Peers[0], d, 3*mib, 0, 1, distribution.Demand)
 		if !errors.Is(err, download.ErrAbsent) {
 			t.Errorf("error %v, want ErrAbsent", err)
 		}
@@ -149,14 +149,14 @@ func TestDerivedObjectFromANeighbourWhenTheSupernodeLostIt(t *testing.T) {
 		data := content(15, 9*mib)
 		d := derive(t, c, data)
 		size := int64(len(data))
-		if _, err := c.Ensure(t.Context(), c.Peers[0], d, size, 0, size, false); err != nil {
+		if _, err := c.Ensure(t.Context(), c.Peers[0], d, size, 0, size, distribution.Demand); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute) // the swarm ends, the first peer keeps it
 		if err := c.Supernode.Store.Remove(d); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Ensure(t.Context(), c.Peers[1], d, size, 5*mib, mib, false); err != nil {
+		if _, err := c.Ensure(t.Context(), c.Peers[1], d, size, 5*mib, mib, distribution.Demand); err != nil {
 			t.Fatal(err)
 		}
 		holds(t, c.Peers[1], d, data, 5*mib, mib)
@@ -168,7 +168,7 @@ func TestZerosOfADerivedObjectAreNotSent(t *testing.T) {
 		data := make([]byte, 64*mib)
 		copy(data[20*mib:], content(16, mib))
 		d := derive(t, c, data)
-		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 0, int64(len(data)), false)
+		have, err := c.Ensure(t.Context(), c.Peers[0], d, int64(len(data)), 0, int64(len(data)), distribution.Demand)
 		if err != nil || !have.Full() {
 			t.Fatalf("error %v", err)
 		}
@@ -187,13 +187,13 @@ func TestDemandGoesBeforeTheBackground(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_, _ = c.Ensure(ctx, c.Peers[0], filling, int64(len(fill)), 0, int64(len(fill)), true)
+			_, _ = c.Ensure(ctx, c.Peers[0], filling, int64(len(fill)), 0, int64(len(fill)), distribution.Fill)
 		}()
 		time.Sleep(300 * time.Millisecond)
 		var slowest time.Duration
 		for i := range 20 {
 			began := time.Now()
-			if _, err := c.Ensure(t.Context(), c.Peers[0], wanted, int64(len(want)), int64(i)*mib, 1, false); err != nil {
+			if _, err := c.Ensure(t.Context(), c.Peers[0], wanted, int64(len(want)), int64(i)*mib, 1, distribution.Demand); err != nil {
 				t.Fatal(err)
 			}
 			slowest = max(slowest, time.Since(began))

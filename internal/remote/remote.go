@@ -50,7 +50,7 @@ type Engine interface {
 	distribution.Objects
 	Connected() (distribution.NodeID, bool)
 	Derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
-	Ensure(ctx context.Context, src distribution.Source, off, n int64, background bool) (*chunk.Bitmap, error)
+	Ensure(ctx context.Context, src distribution.Source, off, n int64, p distribution.Priority) (*chunk.Bitmap, error)
 }
 
 // Open has the image's tree in the store when it returns. It tells how far that
@@ -137,7 +137,7 @@ func (o *Opener) reachable(ctx context.Context) bool {
 
 // bring has the whole tree in the store.
 func (o *Opener) bring(ctx context.Context, image *nodeapi.Image) error {
-	_, err := o.Engine.Ensure(ctx, derivedSource(image.Registry, image.Repository, image.Tree, image.TreeSize), 0, image.TreeSize, false)
+	_, err := o.Engine.Ensure(ctx, derivedSource(image.Registry, image.Repository, image.Tree, image.TreeSize), 0, image.TreeSize, distribution.Demand)
 	return err
 }
 
@@ -145,9 +145,19 @@ func derivedSource(registry, repository string, object chunk.Digest, size int64)
 	return distribution.Source{Registry: registry, Repository: repository, Digest: object, Size: size, Derived: true}
 }
 
+func priorityOf(r nodeapi.FetchRequest) distribution.Priority {
+	switch {
+	case r.Background:
+		return distribution.Fill
+	case r.Ahead:
+		return distribution.Ahead
+	}
+	return distribution.Demand
+}
+
 // Fetch makes bytes of an object present.
 func (o *Opener) Fetch(ctx context.Context, r nodeapi.FetchRequest) (*chunk.Bitmap, error) {
-	have, err := o.Engine.Ensure(ctx, derivedSource(r.Registry, r.Repository, r.Object, r.Size), r.Offset, r.Length, r.Background)
+	have, err := o.Engine.Ensure(ctx, derivedSource(r.Registry, r.Repository, r.Object, r.Size), r.Offset, r.Length, priorityOf(r))
 	if errors.Is(err, download.ErrAbsent) {
 		err = fmt.Errorf("%w: %w", nodeapi.ErrAbsent, err)
 	}

@@ -189,7 +189,7 @@ func (o *object) ask(ctx context.Context, m *Image, first, end int, reason strin
 	o.table.metric.requests.WithLabelValues(reason).Inc()
 	have, err := o.table.peer.Fetch(ctx, nodeapi.FetchRequest{
 		Object: o.digest, Size: o.size, Offset: off, Length: min(int64(end)*chunk.BlockSize, o.size) - off,
-		Registry: source.Registry, Repository: source.Repository, Background: reason == byFill,
+		Registry: source.Registry, Repository: source.Repository, Ahead: reason == byAhead, Background: reason == byFill,
 	})
 	if err == nil {
 		o.table.away.Store(false)
