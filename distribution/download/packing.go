@@ -14,7 +14,7 @@ type packing struct {
 
 // explore is how rarely, one in so many, the way that seemed slower is tried
 // again.
-const explore = 32
+const explore = 128
 
 // pack decides whether the next run from the node travels packed.
 func (n *node) pack() bool {
