@@ -15,7 +15,7 @@ DEBIAN := busybox-static containerd runc docker.io podman crun skopeo umoci dock
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test lint unit e2e leaks bench-swarm bench-pull bench-lazy tools deps clean help
+.PHONY: build demo test lint unit e2e test-heavy leaks bench-swarm bench-pull bench-lazy tools deps clean help
 
 build: ## build the programs into bin/, without cgo
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
@@ -42,6 +42,9 @@ unit: ## unit tests with the race detector; fuzz seeds run with them
 
 e2e: deps build ## the real programs under docker, containerd, podman and skopeo
 	$(GO) test -tags e2e -count 1 -timeout 25m ./test/e2e/...
+
+test-heavy: deps build ## mount images of a million entries and of 20 GiB lazily: some minutes, 1 GiB of memory
+	$(GO) test -tags e2e -count 1 -timeout 25m -run Heavy -v ./test/e2e -args -heavy
 
 leaks: ## nothing of ours may be left running or mounted
 	./hack/leaks

@@ -15,5 +15,8 @@
 // Nothing is asserted about time. Where a test must act in the middle of a
 // transfer, a gate before the registry (testregistry.Gate) holds it there.
 //
+// What takes minutes runs only with -heavy, after -args: images of a million
+// entries and of 20 GiB, mounted lazily.
+//
 // E2E_SHOAL_KEEP=1 keeps the scratch directory, with every daemon's log.
 package e2e
