@@ -280,7 +280,7 @@ func (e *Engine) forget(t *task) {
 func (e *Engine) sweep(t *task) {
 	e.mu.Lock()
 	t.mu.Lock()
-	unused := t.refs == 0 && !t.looping && len(t.fetches) == 0 && !t.hashing
+	unused := t.refs == 0 && !t.looping && len(t.fetches) == 0 && !t.hashing && t.pending == 0
 	expired := t.state == failed || time.Since(t.idle) > e.cfg.Linger || e.ctx.Err() != nil
 	if !unused || !expired || t.swept {
 		t.mu.Unlock()

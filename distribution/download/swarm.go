@@ -273,9 +273,14 @@ func (e *Engine) onSealed(m *distribution.Sealed) {
 	if t.knownSize() != list.Size {
 		return
 	}
-	if err := t.takeSeal(list, seal); err != nil {
-		t.fail(err, false)
-	}
+	// Not in the stream's own time: the disk may be slow.
+	e.group.Go(func() error {
+		if err := t.takeSeal(list, seal); err != nil {
+			t.fail(err, false)
+		}
+		e.sweep(t)
+		return nil
+	})
 }
 
 // reseal puts the supernode's seal in the place of this node's own, so that the

@@ -51,25 +51,34 @@ func (t *task) sealOwn() error {
 // that leaves nothing missing, the task is done.
 func (t *task) takeSeal(list *chunk.List, seal chunk.Seal) error {
 	t.mu.Lock()
-	if t.state != fetching || t.list != nil {
+	if t.state != fetching || t.list != nil || t.swept {
 		t.finishIfWhole()
 		t.signal()
 		t.mu.Unlock()
 		return nil
 	}
 	t.dropUnlike(list)
-	t.mu.Unlock()
-	// The store has a chunk before the list that names it, so that a crash
-	// between the two costs a seal and never a chunk.
-	if err := t.obj.Seal(list, seal); err != nil {
-		return fmt.Errorf("%w the seal: %w", errStore, err)
-	}
-	t.mu.Lock()
+	// The list counts at once; the object is not done before the store has it
+	// durably, which can take a while.
 	t.list, t.seal = list, seal
-	t.finishIfWhole()
+	t.pending++
 	t.signal()
 	t.mu.Unlock()
-	if err := t.fillZeros(); err != nil {
+	t.poke()
+	err := t.fillZeros()
+	if err == nil {
+		if err = t.obj.Seal(list, seal); err != nil {
+			err = fmt.Errorf("%w the seal: %w", errStore, err)
+		}
+	}
+	t.mu.Lock()
+	t.pending--
+	if err == nil {
+		t.finishIfWhole()
+	}
+	t.signal()
+	t.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	if o := t.e.deps.Observer; o != nil {
