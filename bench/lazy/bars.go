@@ -96,7 +96,7 @@ func (b *bench) bars() []bar {
 	}
 	first := rateName(b.options.rates[0])
 	for _, rate := range b.options.rates {
-		j.files(rateName(rate), first)
+		j.files(rateName(rate))
 	}
 	j.plain(first)
 	return j.bars
@@ -132,11 +132,11 @@ func (j *judge) whole(rate string) {
 	}
 }
 
-func (j *judge) files(rate, first string) {
+func (j *judge) files(rate string) {
 	j.ratio("large file, cold: speed", of{workFile, rate, imageLarge, wayLazy, readTime}, of{workFile, rate, imageLarge, wayCurl, readTime}, 0.9, true)
 	j.ratio("large file, cold: speed", of{workFile, rate, imageLarge, wayNothing, total}, of{workFile, rate, imageLarge, wayCurl, readTime}, 0, true)
 	limit := 0.0
-	if rate == first {
+	if rate == rateName(0) {
 		limit = 0.5
 	}
 	j.most("3,000 cold files of directories in a row", of{workSmall, rate, near, wayLazy, readTime}, limit, 1, "s")

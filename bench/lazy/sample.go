@@ -21,22 +21,28 @@ import (
 
 // The figures of runs.
 const (
-	opened    = "opened_s"    // until the tree was there
-	total     = "total_s"     // until what was done with it was done
-	readTime  = "read_s"      // what the reader measured, of its first time
-	again     = "again_s"     // of the times after the first (their median), or of a second mount
-	moved     = "moved_bytes" // in and out of the node, headers included
-	disk      = "disk_bytes"  // that the node's daemons take
-	plain     = "plain_bytes" // of the image's objects that the node fetched
-	diskShare = "disk_share"  // of the two
-	bytesIn   = "read_bytes"  // that the reader got
-	files     = "read_files"  // that the reader saw
-	lazyRSS   = "lazyfs_rss"  // resident memory
-	lazyAnon  = "lazyfs_anon" // of it, what is not pages of files
-	lazyPeak  = "lazyfs_peak" // most resident memory
-	peerRSS   = "peer_rss"
-	peerAnon  = "peer_anon"
-	peerPeak  = "peer_peak"
+	opened        = "opened_s"      // until the tree was there
+	total         = "total_s"       // until what was done with it was done
+	readTime      = "read_s"        // what the reader measured, of its first time
+	again         = "again_s"       // of the times after the first (their median), or of a second mount
+	moved         = "moved_bytes"   // in and out of the node, headers included
+	disk          = "disk_bytes"    // that the node's daemons take
+	plain         = "plain_bytes"   // of the image's objects that the node fetched
+	diskShare     = "disk_share"    // of the two
+	bytesIn       = "read_bytes"    // that the reader got
+	files         = "read_files"    // that the reader saw
+	busy          = "machine_cores" // processors that were busy, for whom ever
+	cpuPeer       = "cpu_peer_s"    // processor time
+	cpuLazyFS     = "cpu_lazyfs_s"
+	cpuSupernode  = "cpu_supernode_s"
+	cpuRegistry   = "cpu_registry_s"
+	cpuContainerd = "cpu_containerd_s"
+	lazyRSS       = "lazyfs_rss"  // resident memory
+	lazyAnon      = "lazyfs_anon" // of it, what is not pages of files
+	lazyPeak      = "lazyfs_peak" // most resident memory
+	peerRSS       = "peer_rss"
+	peerAnon      = "peer_anon"
+	peerPeak      = "peer_peak"
 )
 
 // sample is one measurement.
@@ -54,7 +60,7 @@ func (b *bench) add(work, image, way string, figures map[string]float64) {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(figures)) {
 		decimals := 0
-		if strings.HasSuffix(name, "_s") || name == diskShare {
+		if strings.HasSuffix(name, "_s") || name == diskShare || name == busy {
 			decimals = 4
 		}
 		fmt.Fprintf(&text, " %s %.*f", name, decimals, figures[name])
@@ -105,7 +111,7 @@ func (b *bench) once(ctx context.Context, work, name, image string, do task, the
 }
 
 func (b *bench) timed(ctx context.Context, w way, s *subject, do task) (map[string]float64, error) {
-	before, err := b.node.Counters()
+	before, err := b.gauges(w)
 	if err != nil {
 		return nil, err
 	}
@@ -115,20 +121,48 @@ func (b *bench) timed(ctx context.Context, w way, s *subject, do task) (map[stri
 		return nil, err
 	}
 	figures := map[string]float64{opened: time.Since(start).Seconds()}
+	took := figures[opened]
 	if do != nil {
 		result, err := do(ctx, root)
 		if err != nil {
 			return nil, err
 		}
-		figures[total] = time.Since(start).Seconds()
+		took = time.Since(start).Seconds()
+		figures[total] = took
 		describe(figures, result)
 	}
-	after, err := b.node.Counters()
+	after, err := b.gauges(w)
 	if err != nil {
 		return nil, err
 	}
-	figures[moved] = float64(carried(after.Sub(before)))
+	for name, value := range after {
+		figures[name] = value - before[name]
+	}
+	figures[busy] /= took
 	return figures, nil
+}
+
+// gauges are what grows while something is measured.
+func (b *bench) gauges(w way) (map[string]float64, error) {
+	counters, err := b.node.Counters()
+	if err != nil {
+		return nil, err
+	}
+	machine, err := report.MachineBusy()
+	if err != nil {
+		return nil, err
+	}
+	gauges := map[string]float64{moved: float64(carried(counters)), busy: machine.Seconds()}
+	daemons := map[string]*lab.Process{cpuRegistry: b.registry.Process}
+	maps.Copy(daemons, w.daemons())
+	for name, p := range daemons {
+		used, err := p.CPU()
+		if err != nil {
+			return nil, err
+		}
+		gauges[name] = used.Seconds()
+	}
+	return gauges, nil
 }
 
 func describe(figures map[string]float64, r reader.Result) {

@@ -34,6 +34,9 @@ type way interface {
 	prepare(ctx context.Context) error
 	// open gives the root directory of the image's tree.
 	open(ctx context.Context, s *subject) (root string, err error)
+	// daemons are what runs on the node for it, by the figure of their processor
+	// time.
+	daemons() map[string]*lab.Process
 	// close ends and deletes everything.
 	close() error
 }
@@ -108,6 +111,10 @@ func (w *lazyWay) allComplete(ctx context.Context) error {
 // lastMount is the directory of the last mount.
 func (w *lazyWay) lastMount() string { return filepath.Join(w.dir, fmt.Sprintf("mount%d", w.mounts)) }
 
+func (w *lazyWay) daemons() map[string]*lab.Process {
+	return map[string]*lab.Process{cpuPeer: w.node.Peer, cpuLazyFS: w.node.LazyFS, cpuSupernode: w.supernode.Process}
+}
+
 func (w *lazyWay) close() error {
 	var errs []error
 	if w.node != nil {
@@ -142,6 +149,10 @@ func (w *containerdWay) open(ctx context.Context, s *subject) (string, error) {
 	return root, w.containerd.Mount(ctx, s.reference, root)
 }
 
+func (w *containerdWay) daemons() map[string]*lab.Process {
+	return map[string]*lab.Process{cpuContainerd: w.containerd.Process}
+}
+
 func (w *containerdWay) close() error {
 	err := system.UnmountBelow(w.dir)
 	if w.containerd != nil {
@@ -172,5 +183,7 @@ func (w *tarWay) open(ctx context.Context, s *subject) (string, error) {
 	}
 	return root, nil
 }
+
+func (w *tarWay) daemons() map[string]*lab.Process { return nil }
 
 func (w *tarWay) close() error { return removeScratch(w.dir) }
