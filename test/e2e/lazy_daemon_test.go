@@ -101,3 +101,51 @@ func TestLazyfsKilledAndStartedAgain(t *testing.T) {
 		t.Error(errors.Join(errors.New("at the end"), err))
 	}
 }
+
+func TestLazyfsEndsThoughReadsWait(t *testing.T) {
+	s := startSite(t)
+	node := s.node(t, noFill())
+	img, content := bigFile(t, 90, 96<<20)
+	dir := node.mount(t, s.push(t, "daemon/waits:v1", img))
+	r := heldReader(t, dir+"/big", content)
+	s.super.kill()
+	ended := make(chan error)
+	go func() {
+		_, err := r.rest()
+		ended <- err
+	}()
+	node.until(t, dir, "a waiting read", waits)
+	node.stop(t)
+	if err := <-ended; err == nil {
+		t.Error("a read of what was not here ended well")
+	}
+	if node.state != nil {
+		t.Errorf("it ended with %v:\n%s", node.state, node.tail())
+	}
+	if left := linesWith("/proc/self/mountinfo", node.dir, "left"); len(left) > 0 {
+		t.Errorf("%s", strings.Join(left, "\n"))
+	}
+}
+
+func TestUnmountOfWhatIsInUse(t *testing.T) {
+	s := startSite(t)
+	node := s.node(t)
+	name := s.push(t, "daemon/busy:v1", bootable(t, testimage.OCI, testimage.Gzip, "busy"))
+	dir := node.mount(t, name, "--rw")
+	user := must(os.Open(dir + "/bin/busybox"))(t)
+	defer user.Close()
+	if _, err := node.order(t, "unmount", dir); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("unmounting what is in use: %v", err)
+	}
+	if _, err := node.order(t, "unmount", "--detach", dir); err != nil {
+		t.Error(err)
+	}
+	nothingIn(t, dir)
+	first := make([]byte, 4)
+	if _, err := user.ReadAt(first, 0); err == nil && string(first) != "\x7fELF" {
+		t.Errorf("its user reads %q", first)
+	}
+	if _, err := node.order(t, "unmount", dir); err == nil {
+		t.Error("what is not mounted was unmounted")
+	}
+}
