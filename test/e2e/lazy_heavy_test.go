@@ -129,7 +129,7 @@ func (f *islandFile) Read(p []byte) (int, error) {
 	}
 	p = p[:min(int64(len(p)), f.size-f.off)]
 	at := f.off % f.every
-	n := 0
+	var n int
 	if at < int64(len(f.island)) {
 		n = copy(p, f.island[at:])
 	} else {

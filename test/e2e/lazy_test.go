@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -160,7 +159,6 @@ func same(t testing.TB, who string, want, got []treelist.Entry, ig treelist.Igno
 type reader struct {
 	cmd    *exec.Cmd
 	out    io.ReadCloser
-	sum    [sha256.Size]byte
 	stderr strings.Builder
 }
 
