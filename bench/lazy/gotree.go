@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"io/fs"
@@ -81,7 +82,7 @@ func moduleCache(ctx context.Context) (part, error) {
 	}
 	own, err := command(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "all")
 	if err != nil {
-		return part{}, err
+		return part{}, fmt.Errorf("looking for this program's modules (run this inside the source tree): %w", err)
 	}
 	cache = strings.TrimSpace(cache)
 	archives, err := listArchives(cache)
