@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/shoal-project/shoal/distribution"
 )
@@ -138,4 +139,29 @@ func (e *Engine) joinDerived(ctx context.Context, t *task) error {
 		return fmt.Errorf("%s: %w: %s", t.id, ErrAbsent, t.refusal)
 	}
 	return fmt.Errorf("%s: no supernode answers: %w", t.id, ErrAbsent)
+}
+
+// watchDerived gives an object up of which somebody waits for a part that no node
+// has any more: opening the image again has it made anew. Callers hold mu.
+func (t *task) watchDerived(now time.Time) {
+	if !t.member || t.orphan || len(t.fetches) > 0 || !t.stuck(t.e.cfg.LastResort, now) {
+		return
+	}
+	for _, s := range t.wanted(distribution.Demand) {
+		for b := int(s.First); b < s.End(); b++ {
+			if t.here(b) || t.offered(b, now) {
+				continue
+			}
+			t.giveUp(fmt.Sprintf("nobody has block %d any more", b))
+			return
+		}
+	}
+}
+
+// giveUp ends the task of an object that no origin has. Callers hold mu.
+func (t *task) giveUp(why string) {
+	t.e.group.Go(func() error {
+		t.fail(fmt.Errorf("%s: %w: %s", t.id, ErrAbsent, why), false)
+		return nil
+	})
 }

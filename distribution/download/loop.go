@@ -144,7 +144,11 @@ func (t *task) watch(now time.Time) {
 		t.watchSeal(now)
 		return
 	}
-	if t.origin || t.derived || !t.member && !t.led {
+	if t.derived {
+		t.watchDerived(now)
+		return
+	}
+	if t.origin || !t.member && !t.led {
 		return
 	}
 	patience, why := t.e.cfg.LastResort, "no progress in the swarm"

@@ -157,11 +157,12 @@ func (t *task) onGivenUp() {
 	if t.state != fetching || t.origin {
 		return
 	}
-	t.orphan = true
-	if !t.derived {
-		t.origin = true
-		t.fallback("the supernode gave up")
+	if t.derived {
+		t.giveUp("the supernode has not got it any more")
+		return
 	}
+	t.orphan, t.origin = true, true
+	t.fallback("the supernode gave up")
 }
 
 func (t *task) onOpened(m *distribution.Opened) {

@@ -206,3 +206,34 @@ func TestDemandGoesBeforeTheBackground(t *testing.T) {
 		<-ended
 	})
 }
+
+// A chunk that proves corrupt at the supernode, and that nobody else has, is
+// reported as absent: the image can then be opened, and the object made, again.
+func TestDerivedObjectOfWhichAChunkIsLost(t *testing.T) {
+	bubble(t, simulation.Config{Peers: 1, Mode: distribution.ModeSupernode, Rate: lan}, func(t *testing.T, c *simulation.Cluster) {
+		data := content(20, 12*mib)
+		d := derive(t, c, data)
+		size := int64(len(data))
+		if _, err := c.Ensure(t.Context(), c.Peers[0], d, size, 0, 1, distribution.Demand); err != nil {
+			t.Fatal(err)
+		}
+		obj, err := c.Supernode.Store.Open(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := obj.Drop(1); err != nil {
+			t.Fatal(err)
+		}
+		wrong := content(21, chunk.Size)
+		if _, err := obj.WriteAt(wrong, chunk.Size); err != nil {
+			t.Fatal(err)
+		}
+		_ = obj.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = c.Ensure(ctx, c.Peers[0], d, size, 5*mib, mib, distribution.Demand)
+		if !errors.Is(err, download.ErrAbsent) {
+			t.Errorf("error %v, want ErrAbsent", err)
+		}
+	})
+}
