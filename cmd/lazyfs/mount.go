@@ -130,6 +130,6 @@ changed, and let the peer evict the image's bytes when it needs the room.`,
 			return c.Unmount(cmd.Context(), target, detach)
 		},
 	}
-	cmd.Flags().BoolVar(&detach, "detach", false, "unmount although it is in use: it goes from sight now, and for good when its last user ends")
+	cmd.Flags().BoolVar(&detach, "detach", false, "unmount although it is in use: what its users have open fails from then on")
 	return cmd
 }
