@@ -18,6 +18,7 @@ type fetch struct {
 	link    *link // nil: from the origin
 	from    distribution.Member
 	granted bool
+	derived bool // of an object that no origin has
 	packed  bool // travels compressed
 	behind  bool // counted as not on demand
 	started time.Time
@@ -67,6 +68,7 @@ func (t *task) launch(f *fetch) {
 	}
 	if f.link != nil {
 		f.from = f.link.member
+		f.derived = t.derived
 		f.packed = t.derived && f.link.node.pack()
 		f.link.node.begin()
 	}
@@ -392,7 +394,7 @@ func (t *task) judge(f *fetch, err error, bytes int64, now time.Time) {
 	case err == nil:
 		if f.link != nil {
 			f.link.node.succeeded(bytes, now.Sub(f.started), t.e.cfg.Window)
-			if t.derived {
+			if f.derived {
 				f.link.node.timed(f.packed, bytes, now.Sub(f.started))
 			}
 		}
