@@ -164,11 +164,11 @@ func TestPassthroughCanBeTurnedOff(t *testing.T) {
 	if run(t, &sums, "sum", path); sums[path] != chunk.SumBytes(tr.at("large").data).Hex() {
 		t.Error("wrong content")
 	}
-	reads := im.Status().Reads
-	if valueOf(t, f.metrics.Opens.WithLabelValues("copy")) != 1 || reads == 0 {
+	if valueOf(t, f.metrics.Opens.WithLabelValues("copy")) != 1 || im.Status().Reads == 0 {
 		t.Errorf("%+v", im.Status())
 	}
-	if run(t, &sums, "sum", path); im.Status().Opens != 2 || im.Status().Reads != reads {
+	// The kernel may still be reading ahead, but no byte twice.
+	if run(t, &sums, "sum", path); im.Status().Opens != 2 || im.Status().Bytes > int64(len(tr.at("large").data)) {
 		t.Errorf("pages are not kept: %+v", im.Status())
 	}
 }
