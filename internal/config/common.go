@@ -73,7 +73,7 @@ func defaultLog() Log { return Log{Level: "info", Format: "text"} }
 
 // 64 MiB for the Go runtime and some 25 MiB of the program's own pages stay under
 // a resident 96 MiB.
-func defaultMemory() Memory { return Memory{Limit: 64 << 20, GrowthPercent: 100} }
+func defaultMemory() Memory { return Memory{Limit: 64 << 20, GrowthPercent: 200} }
 
 func oneOf(key, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
