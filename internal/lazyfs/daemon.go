@@ -61,8 +61,6 @@ type Daemon struct {
 	tasks sync.WaitGroup
 	kick  chan struct{} // there are errands
 
-	connection string // the kernel's number of the mounted file system
-
 	mu      sync.Mutex
 	images  map[chunk.Digest]*image // by tree
 	waiting []*Record               // recorded, and not served: to be restored, or to be unpinned

@@ -47,9 +47,6 @@ func (d *Daemon) Start(ctx context.Context) error {
 			d.log.Error("the file system ended", "error", err)
 		}
 	})
-	if d.connection, err = connectionOf(d.mountDir()); err != nil {
-		return errors.Join(err, d.fs.Abort())
-	}
 	context.AfterFunc(ctx, d.stop) // fills and streams of news end at once
 	d.restore(ctx, recorded)
 	d.tasks.Go(d.runErrands)
@@ -288,7 +285,7 @@ func (d *Daemon) closeFS(busy bool) error {
 	case <-timer.C:
 	}
 	d.log.Warn("images are still in use in other mount namespaces; their reads fail from now on")
-	if err := abortConnection(d.connection); err != nil {
+	if err := d.fs.Abort(); err != nil { // which ends a Close that waits
 		return fmt.Errorf("images were still in use: %w", err)
 	}
 	return <-closed

@@ -4,8 +4,6 @@ package lazyfs
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -49,27 +47,4 @@ func (d *Daemon) stale(m mountpoint.Mount, targets map[string]bool) bool {
 		return true
 	}
 	return m.Type == "overlay" && strings.Contains(m.Super, d.mountDir())
-}
-
-// abortFile has the kernel end a FUSE connection, whoever holds it.
-const abortFile = "/sys/fs/fuse/connections/%s/abort"
-
-// connectionOf is the number of the FUSE connection that is mounted at dir.
-func connectionOf(dir string) (string, error) {
-	mounts, err := mountpoint.At(dir)
-	if err != nil {
-		return "", err
-	}
-	if len(mounts) == 0 {
-		return "", fmt.Errorf("nothing is mounted at %s any more", dir)
-	}
-	_, minor, _ := strings.Cut(mounts[len(mounts)-1].Device, ":")
-	return minor, nil
-}
-
-func abortConnection(number string) error {
-	if err := os.WriteFile(fmt.Sprintf(abortFile, number), []byte("1"), 0); err != nil {
-		return fmt.Errorf("ending the FUSE connection: %w", err)
-	}
-	return nil
 }
