@@ -168,27 +168,29 @@ func stateText(i lazyfs.ImageStatus) string {
 
 // sourcesText is where bytes came from, in the order of distance.
 func sourcesText(bySource map[string]int64) string {
-	var texts []string
-	for _, s := range [][2]string{{"derived", "derived here"}, {"origin", "origin"}, {"supernode", "supernode"}, {"peer", "peers"}} {
-		if n := bySource[s[0]]; n > 0 {
-			texts = append(texts, s[1]+" "+progress.Bytes(n))
-		}
-	}
-	if len(texts) == 0 {
+	texts := bytesBy(bySource, [][2]string{{"derived", "derived here"}, {"origin", "origin"}, {"supernode", "supernode"}, {"peer", "peers"}})
+	if texts == "" {
 		return "nothing since the peer's start"
 	}
-	return strings.Join(texts, ", ")
+	return texts
 }
 
 func reasonsText(became map[string]int64) string {
-	var texts []string
-	for _, r := range [][2]string{{"demand", "reads waited for"}, {"ahead", "ahead of reads"}, {"fill", "in the background"}, {"store", "here before"}} {
-		if n := became[r[0]]; n > 0 {
-			texts = append(texts, r[1]+" "+progress.Bytes(n))
-		}
-	}
-	if len(texts) == 0 {
+	texts := bytesBy(became, [][2]string{{"demand", "reads waited for"}, {"ahead", "ahead of reads"}, {"fill", "in the background"}, {"store", "here before"}})
+	if texts == "" {
 		return ""
 	}
-	return " (" + strings.Join(texts, ", ") + ")"
+	return " (" + texts + ")"
+}
+
+// bytesBy lists what there is some of, in the order of the names: each is a key
+// and what to call it.
+func bytesBy(by map[string]int64, names [][2]string) string {
+	var texts []string
+	for _, n := range names {
+		if bytes := by[n[0]]; bytes > 0 {
+			texts = append(texts, n[1]+" "+progress.Bytes(bytes))
+		}
+	}
+	return strings.Join(texts, ", ")
 }
