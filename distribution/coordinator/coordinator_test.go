@@ -174,6 +174,15 @@ func (s *stage) join(id distribution.NodeID) *fakeConn {
 	return c
 }
 
+// pair is two members that both want the object.
+func (s *stage) pair() (a, b *fakeConn) {
+	a, b = s.join("a"), s.join("b")
+	a.say(want())
+	b.say(want())
+	s.settle()
+	return a, b
+}
+
 func (s *stage) settle() { time.Sleep(100 * time.Millisecond); synctest.Wait() }
 
 var object = chunk.SumBytes([]byte("object"))
@@ -293,12 +302,7 @@ func TestStalledGrantsGoToAnother(t *testing.T) {
 
 func TestDigestsCountOnlyFromTheGrantee(t *testing.T) {
 	setUp(t, distribution.ModeSpread, 8*mib, func(s *stage) {
-		a, b := s.join("a"), s.join("b")
-		defer a.Close()
-		defer b.Close()
-		a.say(want())
-		b.say(want())
-		s.settle()
+		a, b := s.pair()
 		owner, other := a, b
 		for _, span := range granted(b) {
 			if span.First == 0 {

@@ -27,12 +27,7 @@ func twice(conns ...*fakeConn) []int {
 
 func TestRequestsShrinkTowardsTheEnd(t *testing.T) {
 	setUp(t, distribution.ModeSpread, 32*mib, func(s *stage) {
-		a, b := s.join("a"), s.join("b")
-		defer a.Close()
-		defer b.Close()
-		a.say(want())
-		b.say(want())
-		s.settle()
+		a, b := s.pair()
 		sent := map[*fakeConn]int{}
 		for range 64 {
 			for _, p := range []*fakeConn{a, b} {
@@ -58,12 +53,7 @@ func TestRequestsShrinkTowardsTheEnd(t *testing.T) {
 
 func TestNeedDoesNotTakeEverything(t *testing.T) {
 	setUp(t, distribution.ModeSpread, 64*mib, func(s *stage) {
-		a, b := s.join("a"), s.join("b")
-		defer a.Close()
-		defer b.Close()
-		a.say(want())
-		b.say(want())
-		s.settle()
+		a, _ := s.pair()
 		before := len(granted(a))
 		for range 20 {
 			a.say(&distribution.Need{Object: object, Spans: []distribution.Span{{First: 128, N: 128}}})
@@ -88,12 +78,7 @@ func live(s *stage, seconds int, conns ...*fakeConn) {
 
 func TestSlowGrantsAreNotTakenBack(t *testing.T) {
 	setUp(t, distribution.ModeSpread, 16*mib, func(s *stage) {
-		a, b := s.join("a"), s.join("b")
-		defer a.Close()
-		defer b.Close()
-		a.say(want())
-		b.say(want())
-		s.settle()
+		a, b := s.pair()
 		live(s, 60, a, b)
 		b.say(&distribution.Need{Object: object, Spans: granted(a)})
 		s.settle()
@@ -105,12 +90,7 @@ func TestSlowGrantsAreNotTakenBack(t *testing.T) {
 
 func TestHopelesslySlowGrantsGoToAnother(t *testing.T) {
 	setUp(t, distribution.ModeSpread, 16*mib, func(s *stage) {
-		a, b := s.join("a"), s.join("b")
-		defer a.Close()
-		defer b.Close()
-		a.say(want())
-		b.say(want())
-		s.settle()
+		a, b := s.pair()
 		stuck := granted(a)[0]
 		sent := 0
 		for i := range 1000 { // b brings a block every 20 ms
