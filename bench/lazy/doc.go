@@ -1,6 +1,6 @@
 //go:build linux
 
-// Lazy measures how soon and how fast programs run from an image that is mounted
+// Command lazy measures how soon and how fast programs run from an image that is mounted
 // and not downloaded, beside the eager ways of the same machine: containerd's
 // pull and unpack to overlayfs, and `curl | tar x` to a directory.
 //

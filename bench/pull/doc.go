@@ -1,6 +1,6 @@
 //go:build linux
 
-// Pull measures what one node's own peer costs, or gains, with no other peer
+// Command pull measures what one node's own peer costs, or gains, with no other peer
 // about: cold pulls through it beside direct pulls of the same images from the
 // same docker-registry, in one run, in pairs whose order alternates.
 //

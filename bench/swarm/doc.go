@@ -1,6 +1,6 @@
 //go:build linux
 
-// Swarm measures simultaneous cold pulls of one image by N hosts: through Shoal,
+// Command swarm measures simultaneous cold pulls of one image by N hosts: through Shoal,
 // in both of its ways to the origin, beside the same pulls made directly from
 // the origin's registry, in one run on one machine.
 //

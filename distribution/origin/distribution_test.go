@@ -23,7 +23,7 @@ func startRegistry(t *testing.T) string {
 	t.Helper()
 	for _, bin := range []string{"docker-registry", "htpasswd"} {
 		if _, err := exec.LookPath(bin); err != nil {
-			t.Skipf("%s is not installed", bin)
+			t.Skipf("SKIP: %s is not installed", bin)
 		}
 	}
 	dir := t.TempDir()

@@ -9,7 +9,7 @@ import (
 
 func TestGoTreeHoldsTheToolchain(t *testing.T) {
 	if testing.Short() {
-		t.Skip("reads the whole Go tree")
+		t.Skip("SKIP: reads the whole Go tree")
 	}
 	img, err := GoTree(t.Context(), Plain)
 	if err != nil {
@@ -30,7 +30,7 @@ func TestGoTreeHoldsTheToolchain(t *testing.T) {
 
 func TestBootableHoldsAStaticBusybox(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		t.Skip("apt-get is not here, and so no Debian package")
+		t.Skip("SKIP: apt-get is not here, and so no Debian package")
 	}
 	img, err := Bootable(t.Context(), t.TempDir(), OCI, Zstd, Config{})
 	if err != nil {

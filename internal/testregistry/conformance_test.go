@@ -28,7 +28,7 @@ type running struct {
 func startDebian(t *testing.T, users map[string]string) *Debian {
 	t.Helper()
 	if _, err := exec.LookPath(Program); err != nil {
-		t.Skipf("%s is not installed (apt-get install %s)", Program, Program)
+		t.Skipf("SKIP: %s is not installed (apt-get install %s)", Program, Program)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

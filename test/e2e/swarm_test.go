@@ -19,7 +19,7 @@ import (
 func newLab(t *testing.T, n int, rate lab.Rate) *lab.Lab {
 	t.Helper()
 	if err := lab.Available(); err != nil {
-		t.Skip(err)
+		t.Skipf("SKIP: %v", err)
 	}
 	config := lab.Default()
 	config.Hosts = append([]string{"origin", "supernode"}, lab.Peers(n)...)
