@@ -5,7 +5,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/shoal-project/shoal/internal/assembly"
+	"github.com/shoal-project/shoal/internal/assembly/lazy"
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/lazyfs"
@@ -31,7 +31,7 @@ here, it needs neither peer nor supernode nor registry.`,
 		"data-dir=data_dir", "run-dir=run_dir", "peer-socket=peer.socket",
 		"socket=admin.socket", "log-level=log.level")
 	d := cli.Daemon[config.Lazyfs]{
-		Settings: settings, Run: assembly.Lazyfs,
+		Settings: settings, Run: lazy.Run,
 		Stop: `unmounts every image, by force
 where one is in use, and remembers them: the next start mounts them again, with
 what writable ones had changed. Native mounts stay. A second signal ends it at once;

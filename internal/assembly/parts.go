@@ -17,6 +17,7 @@ import (
 	"github.com/shoal-project/shoal/distribution/exchange"
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/distribution/origin"
+	"github.com/shoal-project/shoal/internal/assembly/base"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/daemon"
 )
@@ -36,7 +37,7 @@ type settings struct {
 // parts are what both members of a swarm are made of. Fields below swarm are nil in a node
 // that works alone.
 type parts struct {
-	*base
+	*base.Base
 	identity node.Identity
 	key      node.NetworkKey
 	store    *diskstore.Store
@@ -52,14 +53,14 @@ type parts struct {
 
 // open opens the shared parts. On an error nothing stays open.
 func open(s settings, log *slog.Logger) (_ *parts, err error) {
-	b, err := newBase(s.dataDir, log)
+	b, err := base.New(s.dataDir, log)
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{base: b}
+	p := &parts{Base: b}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, p.close())
+			err = errors.Join(err, p.Close())
 		}
 	}()
 	if p.identity, err = node.LoadIdentity(config.IdentityFile(s.dataDir)); err != nil {
@@ -71,45 +72,42 @@ func open(s settings, log *slog.Logger) (_ *parts, err error) {
 		}
 	}
 	s.store.OnEvict = p.evicted
-	if p.store, err = diskstore.Open(p.storeDir(), s.store, log, diskstore.NewMetrics(p.metrics)); err != nil {
+	if p.store, err = diskstore.Open(p.storeDir(), s.store, log, diskstore.NewMetrics(p.Metrics)); err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, p.store.Close)
-	if p.origin, err = origin.New(s.origin, log, origin.NewMetrics(p.metrics)); err != nil {
+	p.OnClose(p.store.Close)
+	if p.origin, err = origin.New(s.origin, log, origin.NewMetrics(p.Metrics)); err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, p.origin.Close)
+	p.OnClose(p.origin.Close)
 	if s.swarm {
 		err = p.openSwarm(s)
 	}
 	return p, err
 }
 
-func (p *parts) storeDir() string { return filepath.Join(p.dataDir, "store") }
+func (p *parts) storeDir() string { return filepath.Join(p.DataDir, "store") }
 
 // openSwarm opens what other nodes see.
 func (p *parts) openSwarm(s settings) (err error) {
 	if s.control.Listen, err = p.bindable("control", s.control.Listen); err != nil {
 		return err
 	}
-	if p.node, err = node.New(s.control, p.identity, p.key, p.log, node.NewMetrics(p.metrics)); err != nil {
+	if p.node, err = node.New(s.control, p.identity, p.key, p.Log, node.NewMetrics(p.Metrics)); err != nil {
 		return err
 	}
-	p.closers = append(p.closers, p.node.Close)
-	p.giving = exchange.NewMetrics(p.metrics)
-	if p.asking, err = exchange.NewClient(s.exchange.Config, p.identity.Key(), p.key, p.log, p.giving); err != nil {
+	p.OnClose(p.node.Close)
+	p.giving = exchange.NewMetrics(p.Metrics)
+	if p.asking, err = exchange.NewClient(s.exchange.Config, p.identity.Key(), p.key, p.Log, p.giving); err != nil {
 		return err
 	}
-	p.closers = append(p.closers, func() error { p.asking.Close(); return nil })
+	p.OnClose(func() error { p.asking.Close(); return nil })
 	address, err := p.bindable("exchange", s.exchange.Listen)
 	if err != nil {
 		return err
 	}
-	if p.chunks, err = listen("exchange.listen", address); err != nil {
-		return err
-	}
-	p.closers = append(p.closers, ignoreClosed(p.chunks))
-	return nil
+	p.chunks, err = p.Listen("exchange.listen", address)
+	return err
 }
 
 func (p *parts) bindable(section, address string) (string, error) {
@@ -118,7 +116,7 @@ func (p *parts) bindable(section, address string) (string, error) {
 		return "", fmt.Errorf("%s.listen: %w", section, err)
 	}
 	if narrowed {
-		p.log.Warn("no network key: listening on loopback only; other machines cannot join (make a key with `supernode key new`, and set network_key on every node)",
+		p.Log.Warn("no network key: listening on loopback only; other machines cannot join (make a key with `supernode key new`, and set network_key on every node)",
 			"setting", section+".listen", "address", bind)
 	}
 	return bind, nil
@@ -128,7 +126,7 @@ func (p *parts) bindable(section, address string) (string, error) {
 func (p *parts) deps() download.Deps {
 	d := download.Deps{
 		Self: p.identity.ID(), Key: p.identity.Key(), Store: p.store, Origin: p.origin, Own: p.origin.Own,
-		Log: p.log, Metrics: download.NewMetrics(p.metrics),
+		Log: p.Log, Metrics: download.NewMetrics(p.Metrics),
 	}
 	if p.node != nil {
 		d.Exchange = p.asking
@@ -147,7 +145,7 @@ func (p *parts) newEngine(cfg download.Config, parallel int, deps download.Deps)
 		return nil, err
 	}
 	p.engine.Store(e)
-	p.closers = append(p.closers, e.Close)
+	p.OnClose(e.Close)
 	return e, nil
 }
 
@@ -162,6 +160,15 @@ func port(l net.Listener) uint16 {
 		return uint16(a.Port)
 	}
 	return 0
+}
+
+// giver serves chunks to other nodes.
+func (p *parts) giver(cfg config.Exchange, uploads distribution.Uploads) (base.Back, error) {
+	server, err := exchange.NewServer(cfg.Config, p.identity.Key(), p.key, uploads, p.Log, p.giving)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return server.Serve(ctx, p.chunks) }, nil
 }
 
 // keysOf are the public keys that the nodes' names hold.

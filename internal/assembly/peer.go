@@ -13,6 +13,7 @@ import (
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/distribution/origin"
 	"github.com/shoal-project/shoal/internal/admin"
+	"github.com/shoal-project/shoal/internal/assembly/base"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/daemon"
 	"github.com/shoal-project/shoal/internal/version"
@@ -33,7 +34,7 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
+	defer func() { err = errors.Join(err, p.Close()) }()
 
 	engine, err := p.peerEngine(cfg, supernodes)
 	if err != nil {
@@ -43,11 +44,10 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	registry, err := listen("registry.listen", cfg.Registry.Listen)
+	registry, err := p.Listen("registry.listen", cfg.Registry.Listen)
 	if err != nil {
 		return err
 	}
-	p.closers = append(p.closers, ignoreClosed(registry))
 	if host := registry.Addr().String(); !daemon.IsLoopback(hostOf(host)) {
 		log.Warn("the registry port is open to other machines: whoever reaches it can pull through this node", "setting", "registry.listen", "address", host)
 	}
@@ -69,19 +69,19 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 	}
 	d := p.adminDaemon(engine, jobs)
 	d.More = images.Routes()
-	d.Ready = func() error { return errors.Join(p.writable(), reachable(engine, supernodes)) }
+	d.Ready = func() error { return errors.Join(p.Writable(), reachable(engine, supernodes)) }
 	d.Status = func() any {
 		s := p.status("peer", version.String(), started, listening)
 		id, connected := engine.Connected()
 		s.Supernode = &SupernodeStatus{Configured: cfg.Supernode.Address, Connected: connected, ID: id}
 		return s
 	}
-	fronts, err := p.adminFronts(cfg.Admin, d, listening)
+	fronts, err := p.AdminFronts(cfg.Admin, d, listening)
 	if err != nil {
 		return err
 	}
 	log.Info("peer is up", "id", string(p.identity.ID()), "registry", listening["registry"], "supernodes", len(supernodes))
-	err = p.serve(ctx, cfg.Shutdown.Grace, append(fronts, front{registry, proxy}), backs)
+	err = p.Serve(ctx, cfg.Shutdown.Grace, append(fronts, base.Front{Listener: registry, Handler: proxy}), backs)
 	log.Info("peer is going down")
 	return err
 }
@@ -114,7 +114,7 @@ func (p *parts) dialer(supernodes []node.Address) func(context.Context) (distrib
 	}
 }
 
-func (p *parts) peerBacks(cfg config.Peer, engine *download.Engine, listening map[string]string) ([]back, error) {
+func (p *parts) peerBacks(cfg config.Peer, engine *download.Engine, listening map[string]string) ([]base.Back, error) {
 	if p.node == nil {
 		return nil, nil
 	}
@@ -124,24 +124,24 @@ func (p *parts) peerBacks(cfg config.Peer, engine *download.Engine, listening ma
 		return nil, err
 	}
 	listening["control"], listening["exchange"] = p.node.Addr(), p.chunks.Addr().String()
-	return []back{give}, nil
+	return []base.Back{give}, nil
 }
 
 func (p *parts) proxy(cfg config.Registry, engine *download.Engine) (*registryproxy.Proxy, error) {
 	if cfg.StateDir == "" {
-		cfg.StateDir = filepath.Join(p.dataDir, "registry")
+		cfg.StateDir = filepath.Join(p.DataDir, "registry")
 	}
-	proxy, err := registryproxy.New(cfg.Config, engine, p.origin, p.log, registryproxy.NewMetrics(p.metrics), registryproxy.WithCanonical(origin.Canonical))
+	proxy, err := registryproxy.New(cfg.Config, engine, p.origin, p.Log, registryproxy.NewMetrics(p.Metrics), registryproxy.WithCanonical(origin.Canonical))
 	if err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, proxy.Close)
+	p.OnClose(proxy.Close)
 	return proxy, nil
 }
 
 // adminDaemon is what both daemons answer on their admin side.
 func (p *parts) adminDaemon(engine *download.Engine, jobs *jobs) admin.Daemon {
-	return admin.Daemon{Metrics: p.metrics, Pull: jobs.pull, Start: jobs.start, Resolve: jobs.puller.List, Explain: explain(engine)}
+	return admin.Daemon{Metrics: p.Metrics, Pull: jobs.pull, Start: jobs.start, Resolve: jobs.puller.List, Explain: explain(engine)}
 }
 
 func reachable(engine *download.Engine, supernodes []node.Address) error {

@@ -17,14 +17,14 @@ import (
 // deriver makes image trees over this node's engine and store.
 func (p *parts) deriver(cfg config.Remote, engine *download.Engine) (*derive.Deriver, error) {
 	d, err := derive.Open(derive.Config{
-		Dir: filepath.Join(p.dataDir, "remote"), Parallel: cfg.Parallel, Limits: cfg.Limits(),
+		Dir: filepath.Join(p.DataDir, "remote"), Parallel: cfg.Parallel, Limits: cfg.Limits(),
 	}, derive.Deps{
-		Objects: engine, Store: p.store, Key: p.identity.Key(), Log: p.log, Metrics: derive.NewMetrics(p.metrics),
+		Objects: engine, Store: p.store, Key: p.identity.Key(), Log: p.Log, Metrics: derive.NewMetrics(p.Metrics),
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.closers = append(p.closers, d.Close)
+	p.OnClose(d.Close)
 	return d, nil
 }
 
@@ -47,11 +47,11 @@ func (p *parts) remoteImages(cfg config.Remote, engine *download.Engine, trust [
 	}
 	puller := p.puller(engine)
 	opener := &remote.Opener{
-		Images: puller, Engine: engine, Alone: len(trust) == 0, Local: treeMaker(d), Log: p.log,
+		Images: puller, Engine: engine, Alone: len(trust) == 0, Local: treeMaker(d), Log: p.Log,
 		Trust: append([]ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}, trust...),
 	}
 	return &nodeapi.Server{
 		Open: opener.Open, Fetch: opener.Fetch, Store: p.store, Dir: p.storeDir(),
-		Bytes: func(d chunk.Digest) map[string]int64 { return puller.Sources(d) },
+		Bytes: func(d chunk.Digest) map[string]int64 { return puller.Sources(d) }, Freed: p.evicted,
 	}, nil
 }

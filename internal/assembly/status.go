@@ -84,9 +84,9 @@ func (c counters) byLabel(name string) map[string]int64 {
 func (c counters) value(name string) int64 { return c.byLabel(name)[""] }
 
 func (p *parts) status(role, version string, started time.Time, listen map[string]string) Status {
-	c, err := readCounters(p.metrics)
+	c, err := readCounters(p.Metrics)
 	if err != nil {
-		p.log.Error("reading metrics for the status", "error", err)
+		p.Log.Error("reading metrics for the status", "error", err)
 	}
 	return Status{
 		Role: role, Version: version, ID: p.identity.ID(), Started: started, Network: len(p.key) > 0, Listen: listen,

@@ -11,6 +11,7 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/distribution/coordinator"
 	"github.com/shoal-project/shoal/distribution/node"
+	"github.com/shoal-project/shoal/internal/assembly/base"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/pull"
 	"github.com/shoal-project/shoal/internal/remote"
@@ -27,7 +28,7 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
+	defer func() { err = errors.Join(err, p.Close()) }()
 
 	// The engine observes through the coordinator, and the deriver stands on the
 	// engine; no peer speaks before all three are there.
@@ -69,22 +70,22 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 		"control": p.node.Addr(), "exchange": p.chunks.Addr().String(),
 	}
 	d := p.adminDaemon(engine, jobs)
-	d.Ready = p.writable
+	d.Ready = p.Writable
 	d.Status = func() any {
 		s := p.status("supernode", version.String(), started, listening)
-		c, _ := readCounters(p.metrics) // told of above
+		c, _ := readCounters(p.Metrics) // told of above
 		s.Swarm = &SwarmStatus{
 			Mode:  cfg.Origin.Mode,
 			Peers: c.value("shoal_coordinator_peers"), Swarms: c.value("shoal_coordinator_swarms"),
 		}
 		return s
 	}
-	fronts, err := p.adminFronts(cfg.Admin, d, listening)
+	fronts, err := p.AdminFronts(cfg.Admin, d, listening)
 	if err != nil {
 		return err
 	}
 	log.Info("supernode is up", "id", string(p.identity.ID()), "control", p.node.Addr(), "mode", string(cfg.Origin.Mode))
-	err = p.serve(ctx, cfg.Shutdown.Grace, fronts, []back{give, judge.Run, jobs.run})
+	err = p.Serve(ctx, cfg.Shutdown.Grace, fronts, []base.Back{give, judge.Run, jobs.run})
 	log.Info("supernode is going down")
 	return err
 }
@@ -98,6 +99,6 @@ func (p *parts) coordinator(cfg config.Supernode, trees coordinator.Deriver) (*c
 		Trusts: func(l *chunk.List, s chunk.Seal) bool { return s.Verify(l, own) == nil },
 		Derive: trees,
 		Chunks: port(p.chunks), Agent: "supernode/" + version.String(),
-		Log: p.log, Metric: coordinator.NewMetrics(p.metrics),
+		Log: p.Log, Metric: coordinator.NewMetrics(p.Metrics),
 	})
 }

@@ -1,6 +1,12 @@
 //go:build linux
 
-package assembly
+// Package lazy puts the lazy file system's daemon together from its settings, as
+// package assembly does it for peer and supernode. It is a package of its own so
+// that the program links nothing of the swarm: no libp2p, no registry's client.
+//
+// It guarantees that a daemon that cannot be put together leaves nothing open. A
+// daemon is run once.
+package lazy
 
 import (
 	"context"
@@ -11,6 +17,7 @@ import (
 
 	"github.com/shoal-project/shoal/fuse"
 	"github.com/shoal-project/shoal/internal/admin"
+	"github.com/shoal-project/shoal/internal/assembly/base"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/lazyfs"
 	"github.com/shoal-project/shoal/internal/lazyfs/content"
@@ -21,17 +28,17 @@ import (
 // peerPatience bounds the question whether the peer is there.
 const peerPatience = 2 * time.Second
 
-// Lazyfs runs the lazy file system until ctx ends.
-func Lazyfs(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
+// Run runs the lazy file system until ctx ends.
+func Run(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
 	started := time.Now()
-	b, err := newBase(cfg.DataDir, log)
+	b, err := base.New(cfg.DataDir, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(err, b.Close()) }()
 	peer := nodeapi.New(cfg.Peer.Socket)
-	b.closers = append(b.closers, func() error { peer.Close(); return nil })
-	d, err := lazyfs.New(lazyfsConfig(cfg), peer, log, b.metrics)
+	b.OnClose(func() error { peer.Close(); return nil })
+	d, err := lazyfs.New(lazyfsConfig(cfg), peer, log, b.Metrics)
 	if err != nil {
 		return err
 	}
@@ -43,9 +50,9 @@ func Lazyfs(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error
 		}
 		return nil
 	}
-	fronts, err := b.adminFronts(cfg.Admin, admin.Daemon{
-		Metrics: b.metrics,
-		Ready:   func() error { return errors.Join(b.writable(), ready()) },
+	fronts, err := b.AdminFronts(cfg.Admin, admin.Daemon{
+		Metrics: b.Metrics,
+		Ready:   func() error { return errors.Join(b.Writable(), ready()) },
 		Status:  func() any { return d.Status(version.String(), cfg.Peer.Socket, started) },
 		More:    d.Routes(),
 	}, map[string]string{})
@@ -56,7 +63,7 @@ func Lazyfs(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error
 		return errors.Join(err, d.Close())
 	}
 	log.Info("lazyfs is up", "socket", cfg.Admin.Socket, "peer", cfg.Peer.Socket)
-	err = b.serve(ctx, cfg.Shutdown.Grace, fronts, nil)
+	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, nil)
 	log.Info("lazyfs is going down")
 	return errors.Join(err, d.Stop())
 }
