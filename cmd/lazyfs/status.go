@@ -43,13 +43,14 @@ func listCommand(client connect) *cobra.Command {
 }
 
 func mode(m lazyfs.Mount) string {
-	switch {
-	case m.Native:
-		return "native"
-	case m.Writable():
-		return "rw"
+	text := "ro"
+	if m.Writable() {
+		text = "rw"
 	}
-	return "ro"
+	if m.Native {
+		return text + ", native"
+	}
+	return text + ", lazy"
 }
 
 func here(i lazyfs.ImageStatus) string {
@@ -152,6 +153,13 @@ func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {
 	}
 	for _, m := range i.Mounts {
 		row("  mounted", "%s (%s)", m.Target, mode(m))
+	}
+	if n := len(i.Users); n > 0 {
+		view := "the lazy view"
+		if i.Native {
+			view = "the kernel's own"
+		}
+		row("  held", "by %d snapshots or layers; what starts now gets %s", n, view)
 	}
 }
 

@@ -11,16 +11,18 @@ const DefaultLazyfsFile = "/etc/shoal/lazyfs.yaml"
 
 // Lazyfs is every setting of the lazy file system's daemon.
 type Lazyfs struct {
-	DataDir  string   `mapstructure:"data_dir"`
-	RunDir   string   `mapstructure:"run_dir"`
-	Peer     PeerRef  `mapstructure:"peer"`
-	FUSE     FUSE     `mapstructure:"fuse"`
-	Fetch    Fetch    `mapstructure:"fetch"`
-	Fill     Fill     `mapstructure:"fill"`
-	Admin    Admin    `mapstructure:"admin"`
-	Log      Log      `mapstructure:"log"`
-	Memory   Memory   `mapstructure:"memory"`
-	Shutdown Shutdown `mapstructure:"shutdown"`
+	DataDir     string      `mapstructure:"data_dir"`
+	RunDir      string      `mapstructure:"run_dir"`
+	Peer        PeerRef     `mapstructure:"peer"`
+	FUSE        FUSE        `mapstructure:"fuse"`
+	Fetch       Fetch       `mapstructure:"fetch"`
+	Fill        Fill        `mapstructure:"fill"`
+	Graduation  Graduation  `mapstructure:"graduation"`
+	Snapshotter Snapshotter `mapstructure:"snapshotter"`
+	Admin       Admin       `mapstructure:"admin"`
+	Log         Log         `mapstructure:"log"`
+	Memory      Memory      `mapstructure:"memory"`
+	Shutdown    Shutdown    `mapstructure:"shutdown"`
 }
 
 // PeerRef says where the node's peer is.
@@ -77,6 +79,31 @@ func (f Fill) Validate() error {
 	return errors.Join(within("rate", f.Rate, 0, 1<<40), within("parallel", f.Parallel, 1, 256))
 }
 
+// Graduation is having the kernel itself serve images that are complete.
+type Graduation struct {
+	Enabled bool `mapstructure:"enabled"`
+}
+
+// Snapshotter is containerd's proxy snapshotter.
+type Snapshotter struct {
+	Enabled  bool          `mapstructure:"enabled"`
+	Socket   string        `mapstructure:"socket"`
+	Root     string        `mapstructure:"root"`
+	Patience time.Duration `mapstructure:"patience"`
+}
+
+// Validate reports every problem at once.
+func (s Snapshotter) Validate() error {
+	errs := []error{within("patience", s.Patience, time.Second, time.Hour)}
+	if s.Enabled {
+		errs = append(errs, absolute("socket", s.Socket))
+	}
+	if s.Root != "" {
+		errs = append(errs, absolute("root", s.Root))
+	}
+	return errors.Join(errs...)
+}
+
 // DefaultLazyfs serves the images of a node that runs a peer.
 func DefaultLazyfs() Lazyfs {
 	return Lazyfs{
@@ -88,12 +115,14 @@ func DefaultLazyfs() Lazyfs {
 			MaxRead: 512 << 10, ReadAhead: 1 << 20, AheadMax: 32 << 20, MaxBackground: 128,
 			Deadline: 5 * time.Minute, CacheFor: 24 * time.Hour, IDMapped: true,
 		},
-		Fetch:    Fetch{Demand: 64, Ahead: 8},
-		Fill:     Fill{Enabled: true, Parallel: 4},
-		Admin:    Admin{Listen: "127.0.0.1:7423", Socket: "/run/shoal/lazyfs.sock"},
-		Log:      defaultLog(),
-		Memory:   defaultMemory(),
-		Shutdown: Shutdown{Grace: 10 * time.Second},
+		Fetch:       Fetch{Demand: 64, Ahead: 8},
+		Fill:        Fill{Enabled: true, Parallel: 4},
+		Graduation:  Graduation{Enabled: true},
+		Snapshotter: Snapshotter{Enabled: true, Socket: "/run/shoal/snapshotter.sock", Patience: 30 * time.Second},
+		Admin:       Admin{Listen: "127.0.0.1:7423", Socket: "/run/shoal/lazyfs.sock"},
+		Log:         defaultLog(),
+		Memory:      defaultMemory(),
+		Shutdown:    Shutdown{Grace: 10 * time.Second},
 	}
 }
 
@@ -106,6 +135,7 @@ func (l *Lazyfs) Validate() error {
 		under("fuse", l.FUSE.Validate()),
 		under("fetch", l.Fetch.Validate()),
 		under("fill", l.Fill.Validate()),
+		under("snapshotter", l.Snapshotter.Validate()),
 		under("admin", l.Admin.Validate()),
 		under("log", l.Log.Validate()),
 		under("memory", l.Memory.Validate()),

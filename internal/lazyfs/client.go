@@ -30,11 +30,7 @@ func (c Client) Unmount(ctx context.Context, target string, detach bool) error {
 	if detach {
 		query.Set("detach", "")
 	}
-	response, err := c.Do(ctx, http.MethodDelete, "/v1/mounts?"+query.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	return response.Body.Close()
+	return c.Call(ctx, http.MethodDelete, "/v1/mounts?"+query.Encode(), nil, nil)
 }
 
 // Verify has everything of an image hashed that is on this node, and gives the

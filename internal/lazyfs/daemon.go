@@ -26,7 +26,7 @@ type Peer interface {
 	content.Peer
 	Open(ctx context.Context, r nodeapi.OpenRequest, tell func(nodeapi.Progress)) (*nodeapi.Image, error)
 	Pin(ctx context.Context, name string, objects []chunk.Digest) error
-	Unpin(ctx context.Context, name string) error
+	Unpin(ctx context.Context, name string, free bool) error
 	Store(ctx context.Context) (dir string, err error)
 	Bytes(ctx context.Context, objects []chunk.Digest) (map[string]int64, error)
 }
@@ -36,8 +36,10 @@ type Config struct {
 	DataDir string // records and scratch directories
 	RunDir  string // the file system is mounted in it
 	Fill    bool   // bring the rest of mounted images
-	Content content.Config
-	FUSE    fuse.Config
+	// Graduate has the kernel itself serve what is complete, where it is mounted anew.
+	Graduate bool
+	Content  content.Config
+	FUSE     fuse.Config
 	// Grace is how long the kernel may take to let go at the end.
 	Grace time.Duration
 }
@@ -74,6 +76,8 @@ type image struct {
 	content *content.Image
 	served  *fuse.Image
 	pinned  bool
+	native  bool               // the kernel serves it below nativeRoot, too
+	refused bool               // the kernel cannot, and that was said
 	filled  context.CancelFunc // ends the fill
 	filling sync.WaitGroup
 }

@@ -70,14 +70,15 @@ func (s testTree) Children(_ int, yield func(string, int, uint32) bool) error {
 // world is a peer with one image, and a daemon.
 type world struct {
 	*testing.T
-	dir     string
-	peer    *lazytest.Peer
-	socket  string
-	hangUp  func() // the peer goes away
-	objects [][]byte
-	image   *nodeapi.Image
-	daemon  *Daemon
-	stop    func()
+	dir      string
+	peer     *lazytest.Peer
+	socket   string
+	hangUp   func() // the peer goes away
+	objects  [][]byte
+	image    *nodeapi.Image
+	daemon   *Daemon
+	stop     func()
+	graduate bool
 }
 
 func newWorld(t *testing.T, sizes ...int) *world {
@@ -128,7 +129,7 @@ func (w *world) answer() {
 func (w *world) start(fill bool) {
 	w.Helper()
 	cfg := Config{
-		DataDir: filepath.Join(w.dir, "data"), RunDir: filepath.Join(w.dir, "run"), Fill: fill,
+		DataDir: filepath.Join(w.dir, "data"), RunDir: filepath.Join(w.dir, "run"), Fill: fill, Graduate: w.graduate,
 		Content: content.Default(), FUSE: fuse.Default(), Grace: 10 * time.Second,
 	}
 	client := nodeapi.New(w.socket)

@@ -40,8 +40,6 @@ func (r MountRequest) validate() error {
 		return errors.New("a scratch directory is for writable mounts only; add --rw")
 	case r.Scratch != "" && !filepath.IsAbs(r.Scratch):
 		return fmt.Errorf("the scratch directory %q is not an absolute path", r.Scratch)
-	case r.Native && r.Writable:
-		return errors.New("a native mount is read-only; leave --rw or --native out")
 	}
 	return nil
 }
@@ -111,8 +109,13 @@ func (d *Daemon) mount(ctx context.Context, opened *nodeapi.Image, m Mount) erro
 		if err := d.mayGraduate(ctx, im); err != nil {
 			return errors.Join(err, d.dropUnused(im))
 		}
+		if _, err := d.graduate(im); err != nil {
+			return errors.Join(err, d.dropUnused(im))
+		}
+	} else {
+		_, m.Native = d.root(im)
 	}
-	im.record.Mounts = append(im.record.Mounts, m)
+	im.record.Mounts, im.record.Free = append(im.record.Mounts, m), false
 	err = d.records.save(im.record)
 	if err == nil {
 		err = d.attach(im, m)
@@ -167,17 +170,24 @@ func (d *Daemon) newID() uint32 {
 
 // attach makes a recorded mount. d.mu is held.
 func (d *Daemon) attach(im *image, m Mount) error {
-	switch {
-	case m.Native:
-		return d.attachNative(im, m)
-	case m.Writable():
-		scratch := mountpoint.Scratch(m.Scratch)
-		if err := scratch.Make(im.tree.Image); err != nil {
+	source := d.imageDir(im.record)
+	if m.Native {
+		if err := d.mayGraduate(d.ctx, im); err != nil {
 			return err
 		}
-		return mountpoint.Overlay(d.imageDir(im.record), scratch.Upper(), scratch.Work(), m.Target)
+		if _, err := d.graduate(im); err != nil {
+			return err
+		}
+		source = d.nativeDir(im.record)
 	}
-	return mountpoint.Bind(d.imageDir(im.record), m.Target)
+	if !m.Writable() {
+		return mountpoint.Bind(source, m.Target)
+	}
+	scratch := mountpoint.Scratch(m.Scratch)
+	if err := scratch.Make(im.tree.Image); err != nil {
+		return err
+	}
+	return mountpoint.Overlay(source, scratch.Upper(), scratch.Work(), m.Target)
 }
 
 // unrecord forgets a mount, with its scratch directory, and the image if that
@@ -188,14 +198,14 @@ func (d *Daemon) unrecord(im *image, m Mount) error {
 	if m.Writable() {
 		err = mountpoint.Scratch(m.Scratch).Remove()
 	}
-	if len(im.record.Mounts) == 0 {
+	if !im.record.wanted() {
 		return errors.Join(err, d.drop(im))
 	}
 	return errors.Join(err, d.records.save(im.record))
 }
 
 func (d *Daemon) dropUnused(im *image) error {
-	if len(im.record.Mounts) == 0 {
+	if !im.record.wanted() {
 		return d.drop(im)
 	}
 	return nil

@@ -4,8 +4,12 @@ package lazyfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/internal/lazyfs/content"
@@ -13,6 +17,18 @@ import (
 	"github.com/shoal-project/shoal/internal/progress"
 	"github.com/shoal-project/shoal/layer/erofs"
 )
+
+// nativeType is the kernel's file system of complete images.
+const nativeType = "erofs"
+
+// nativeRoot has a directory for each image that the kernel serves itself. All
+// that shows the image natively is bound from there, so that its pages are cached
+// once.
+func (d *Daemon) nativeRoot() string { return filepath.Join(d.cfg.RunDir, "native") }
+
+func (d *Daemon) nativeDir(r *Record) string {
+	return filepath.Join(d.nativeRoot(), r.Image.Tree.Hex())
+}
 
 // mayGraduate refuses to have the kernel serve an image of which anything is
 // missing: it would read zeros there.
@@ -32,20 +48,18 @@ func whole(p content.Progress) error {
 		progress.Bytes(p.Bytes-p.Present), progress.Bytes(p.Bytes), p.Objects-p.Complete, p.Objects)
 }
 
-// attachNative has the kernel serve a complete image. One that an earlier daemon
-// left is as good.
-func (d *Daemon) attachNative(im *image, m Mount) error {
-	mounted, err := mountpoint.At(m.Target)
-	if err != nil {
-		return err
+// graduate has the kernel serve a complete image below the run directory, and
+// tells whether it does. d.mu is held.
+func (d *Daemon) graduate(im *image) (bool, error) {
+	if im.native {
+		return true, nil
 	}
-	for _, other := range mounted {
-		if other.Type == "erofs" {
-			return nil
-		}
+	if !im.content.Progress().Whole() {
+		return false, nil
 	}
-	if err := d.mayGraduate(d.ctx, im); err != nil {
-		return err
+	dir := d.nativeDir(im.record)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return false, fmt.Errorf("making %s: %w", dir, err)
 	}
 	path := func(object chunk.Digest) string {
 		return filepath.Join(d.storeDir(), object.Hex()[:2], object.Hex())
@@ -54,5 +68,88 @@ func (d *Daemon) attachNative(im *image, m Mount) error {
 	for i, device := range im.tree.devices {
 		devices[i] = path(device.Object)
 	}
-	return erofs.Mount(path(im.record.Image.Tree), devices, m.Target)
+	if err := erofs.Mount(path(im.record.Image.Tree), devices, dir); err != nil {
+		return false, err
+	}
+	im.native = true
+	d.log.Info("the kernel serves the image itself from now on, where it is mounted anew", "image", im.record.Image.Reference)
+	return true, nil
+}
+
+// root is the directory that shows an image to whoever mounts it now: the
+// kernel's own if it is complete, else the lazy one. d.mu is held.
+func (d *Daemon) root(im *image) (dir string, native bool) {
+	if d.cfg.Graduate {
+		native, err := d.graduate(im)
+		if native {
+			return d.nativeDir(im.record), true
+		}
+		if err != nil && !im.refused {
+			im.refused = true
+			d.log.Warn("the kernel cannot serve the image itself; it is served by this daemon", "image", im.record.Image.Reference, "error", err)
+		}
+	}
+	return d.imageDir(im.record), false
+}
+
+// adoptNative takes over what an earlier daemon had the kernel serve. d.mu is held.
+func (d *Daemon) adoptNative(im *image) {
+	mounted, err := mountpoint.At(d.nativeDir(im.record))
+	im.native = err == nil && len(mounted) > 0 && mounted[len(mounted)-1].Type == nativeType
+}
+
+// retire takes the kernel's view of an image away; who uses it elsewhere keeps it.
+func (d *Daemon) retire(r *Record) error {
+	dir := d.nativeDir(r)
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := mountpoint.Unmount(dir, true); err != nil {
+		return err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing %s: %w", dir, err)
+	}
+	return nil
+}
+
+// shows tells whether what is mounted is the native mount m: an overlay on the
+// kernel's view, or that view itself.
+func (d *Daemon) shows(mounted mountpoint.Mount, m Mount) bool {
+	if m.Writable() {
+		return mounted.Type == "overlay" && strings.Contains(mounted.Super, d.nativeRoot())
+	}
+	return mounted.Type == nativeType
+}
+
+// retireUnknown takes away what no record speaks of, such as that of a record
+// that was lost.
+func (d *Daemon) retireUnknown(recorded []*Record) {
+	known := map[string]bool{}
+	for _, r := range recorded {
+		known[d.nativeDir(r)] = true
+	}
+	entries, err := os.ReadDir(d.nativeRoot())
+	if err != nil {
+		return // there is none
+	}
+	for _, e := range entries {
+		dir := filepath.Join(d.nativeRoot(), e.Name())
+		if known[dir] {
+			continue
+		}
+		if err := errors.Join(mountpoint.Unmount(dir, true), os.Remove(dir)); err != nil {
+			d.log.Warn("taking away a view of an image that nobody knows of", "directory", dir, "error", err)
+		}
+	}
+}
+
+// retireIdle is retire of a view that nobody was shown.
+func (d *Daemon) retireIdle(im *image) error {
+	used := slices.ContainsFunc(im.record.Mounts, func(m Mount) bool { return m.Native })
+	if !im.native || used || len(im.record.Users) > 0 {
+		return nil
+	}
+	im.native = false
+	return d.retire(im.record)
 }

@@ -28,8 +28,13 @@ type Record struct {
 	// ID is part of the inode numbers.
 	ID    uint32         `json:"id"`
 	Image *nodeapi.Image `json:"image"`
-	// Mounts are where it is mounted; none, once only its pin is left.
+	// Mounts are where it is mounted.
 	Mounts []Mount `json:"mounts"`
+	// Users are those who hold it to mount it themselves: see [Holdings]. Without
+	// mounts and users only the pin is left.
+	Users []string `json:"users,omitempty"`
+	// Free has the image's bytes removed with the pin.
+	Free bool `json:"free,omitempty"`
 
 	// When what waits for the peer is tried next; only the errands' own.
 	next  time.Time
@@ -45,6 +50,9 @@ type Mount struct {
 	// Native mounts are the kernel's own, without this daemon.
 	Native bool `json:"native,omitempty"`
 }
+
+// wanted tells whether anybody mounted or holds the image.
+func (r *Record) wanted() bool { return len(r.Mounts)+len(r.Users) > 0 }
 
 // Writable tells a mount with an overlay.
 func (m Mount) Writable() bool { return m.Scratch != "" }

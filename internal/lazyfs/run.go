@@ -63,9 +63,10 @@ func (d *Daemon) restore(ctx context.Context, recorded []*Record) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.retireUnknown(recorded)
 	for _, r := range recorded {
 		d.lastID = max(d.lastID, r.ID)
-		if len(r.Mounts) == 0 || d.restoreImage(r) != nil {
+		if !r.wanted() || d.restoreImage(r) != nil {
 			d.waiting = append(d.waiting, r)
 		}
 	}
@@ -78,6 +79,7 @@ func (d *Daemon) restoreImage(r *Record) error {
 		d.log.Warn("a recorded image cannot be served yet", "image", r.Image.Reference, "error", err)
 		return err
 	}
+	d.adoptNative(im)
 	for _, m := range r.Mounts {
 		if err := d.reattach(im, m); err != nil {
 			d.log.Error("mounting again what was mounted", "image", m.Reference, "target", m.Target, "error", err)
@@ -92,7 +94,10 @@ func (d *Daemon) restoreImage(r *Record) error {
 // reattach makes a recorded mount again, unless something else has its place.
 func (d *Daemon) reattach(im *image, m Mount) error {
 	mounted, err := mountpoint.At(m.Target)
-	if err == nil && len(mounted) > 0 && !m.Native {
+	if err == nil && len(mounted) > 0 {
+		if m.Native && d.shows(mounted[len(mounted)-1], m) {
+			return nil
+		}
 		err = fmt.Errorf("something else is mounted on %s now", m.Target)
 	}
 	if err != nil {
@@ -152,9 +157,9 @@ func (d *Daemon) runErrand(r *Record) bool {
 // errand unpins a record without mounts, or serves one with some.
 func (d *Daemon) errand(r *Record) error {
 	d.mu.Lock()
-	known, mounts := r.Image, len(r.Mounts)
+	known, wanted := r.Image, r.wanted()
 	d.mu.Unlock()
-	if mounts == 0 {
+	if !wanted {
 		return d.unpin(r)
 	}
 	opened, err := d.peer.Open(d.ctx, reopenRequest(known), func(nodeapi.Progress) {})
@@ -169,7 +174,7 @@ func (d *Daemon) errand(r *Record) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(r.Mounts) == 0 || !d.forget(r) {
+	if !r.wanted() || !d.forget(r) {
 		return nil // it was unmounted, or mounted once more, meanwhile
 	}
 	if err := d.restoreImage(r); err != nil {
@@ -189,11 +194,11 @@ func (d *Daemon) unpin(r *Record) error {
 		d.forget(r)
 		return nil
 	}
-	if err := d.peer.Unpin(ctx, pinName(r.Image.Tree)); err != nil {
+	if err := d.peer.Unpin(ctx, pinName(r.Image.Tree), false); err != nil {
 		return err
 	}
 	d.forget(r)
-	return d.records.remove(r.Image.Tree)
+	return errors.Join(d.retire(r), d.records.remove(r.Image.Tree))
 }
 
 // peerPatience bounds the small requests to the peer that hold others up.
@@ -237,6 +242,9 @@ func (d *Daemon) Stop() error {
 				d.log.Warn("a mount is still in use; it goes from sight now, and fails for those who use it", "target", m.Target, "error", err)
 				busy = true
 			}
+		}
+		if err := d.retireIdle(im); err != nil {
+			d.log.Warn("taking away the kernel's view of an image", "image", im.record.Image.Reference, "error", err)
 		}
 	}
 	d.mu.Unlock()

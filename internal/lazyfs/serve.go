@@ -39,12 +39,9 @@ func never(err error) error {
 }
 
 // reopenRequest asks for exactly the image that was opened, whatever its tag
-// says now.
+// says now, and needs no registry while the cluster remembers it.
 func reopenRequest(i *nodeapi.Image) nodeapi.OpenRequest {
-	return nodeapi.OpenRequest{
-		Image:    i.Registry + "/" + i.Repository + "@" + i.Manifest.String(),
-		Platform: i.Platform,
-	}
+	return nodeapi.OpenRequest{Known: i, Depth: i.Depth, Layer: i.Layer}
 }
 
 // source says where an image's bytes come from.
@@ -96,15 +93,20 @@ func (d *Daemon) pin(im *image) error {
 func (d *Daemon) drop(im *image) error {
 	d.endFill(im)
 	delete(d.images, im.record.Image.Tree)
-	err := d.fs.Remove(im.record.ID)
+	err := errors.Join(d.retire(im.record), d.fs.Remove(im.record.ID))
 	im.content.Close()
 	err = errors.Join(err, im.tree.close(), d.records.save(im.record))
 	d.waiting = append(d.waiting, im.record)
+	d.wake()
+	return err
+}
+
+// wake has the errands run now.
+func (d *Daemon) wake() {
 	select {
 	case d.kick <- struct{}{}:
 	default:
 	}
-	return err
 }
 
 // beginFill brings the rest of an image, and tells when all of it is here.

@@ -45,6 +45,8 @@ type ImageStatus struct {
 	State     string       `json:"state"`
 	Pinned    bool         `json:"pinned"` // in the peer's store
 	Mounts    []Mount      `json:"mounts"`
+	Users     []string     `json:"users,omitempty"`  // who else holds it: snapshots
+	Native    bool         `json:"native,omitempty"` // the kernel serves it itself, where it is mounted anew
 	content.Progress
 	// Fetched are the bytes that came while it was mounted, Read those that the
 	// kernel was given; cached and passthrough reads are not counted.
@@ -89,7 +91,7 @@ func (d *Daemon) Images(ctx context.Context) []ImageStatus {
 		objects[im.record.Image.Tree] = im.content.Objects()
 	}
 	for _, r := range d.waiting {
-		if len(r.Mounts) > 0 {
+		if r.wanted() {
 			s := describe(r)
 			s.State = StateWaiting
 			all = append(all, s)
@@ -114,13 +116,13 @@ func describe(r *Record) ImageStatus {
 	i := r.Image
 	return ImageStatus{
 		Reference: i.Reference, Platform: i.Platform, Manifest: i.Manifest, Tree: i.Tree,
-		Mounts: append([]Mount{}, r.Mounts...),
+		Mounts: append([]Mount{}, r.Mounts...), Users: slices.Clone(r.Users),
 	}
 }
 
 func (d *Daemon) statusOf(im *image) ImageStatus {
 	s := describe(im.record)
-	s.Pinned = im.pinned
+	s.Pinned, s.Native = im.pinned, im.native
 	s.Progress = im.content.Progress()
 	s.State = StateLazy
 	if s.Whole() {

@@ -21,6 +21,14 @@ type OpenRequest struct {
 	// Authorization is the header value for the image's registry; empty is the
 	// peer's own credentials, or none.
 	Authorization string `json:"authorization,omitempty"`
+	// Known is an image that was opened before. Then no registry is asked what it
+	// is, and the fields above but Authorization count for nothing.
+	Known *Image `json:"known,omitempty"`
+	// Depth opens only the image's first layers, as many; 0 is all.
+	Depth int `json:"depth,omitempty"`
+	// Layer opens this layer alone, named by its blob, with whiteouts as overlayfs
+	// has them in a lower directory.
+	Layer *chunk.Digest `json:"layer,omitempty"`
 }
 
 // The stages of opening an image.
@@ -55,8 +63,12 @@ type Image struct {
 	Platform   string         `json:"platform"`
 	Layers     []Layer        `json:"layers"`
 	DiffIDs    []chunk.Digest `json:"diff_ids"`
-	Tree       chunk.Digest   `json:"tree"`
-	TreeSize   int64          `json:"tree_size"`
+	// Depth and Layer say what part of the layers Tree shows, as in OpenRequest;
+	// Layers and DiffIDs are always all.
+	Depth    int           `json:"depth,omitempty"`
+	Layer    *chunk.Digest `json:"layer,omitempty"`
+	Tree     chunk.Digest  `json:"tree"`
+	TreeSize int64         `json:"tree_size"`
 	// How the image wants to be run.
 	Env        []string `json:"env,omitempty"`
 	Entrypoint []string `json:"entrypoint,omitempty"`

@@ -71,6 +71,7 @@ func Run(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
 func lazyfsConfig(cfg config.Lazyfs) lazyfs.Config {
 	c := lazyfs.Config{
 		DataDir: cfg.DataDir, RunDir: cfg.RunDir, Fill: cfg.Fill.Enabled, Grace: cfg.Shutdown.Grace,
+		Graduate: cfg.Graduation.Enabled,
 		Content: content.Default(),
 		FUSE: fuse.Config{
 			Passthrough: cfg.FUSE.Passthrough, PassthroughMin: int64(cfg.FUSE.PassthroughMin),

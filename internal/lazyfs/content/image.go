@@ -23,6 +23,7 @@ type Source struct {
 // Image is the content of one image.
 type Image struct {
 	table   *Table
+	number  int64     // counts up with each image; the table's lock
 	objects []*object // the same order; an object that is named twice is twice
 	source  atomic.Pointer[Source]
 	done    chan struct{}
@@ -41,6 +42,8 @@ func (t *Table) Image(source Source, devices []erofs.Device) *Image {
 	m.source.Store(&source)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.images++
+	m.number = t.images
 	for i, d := range devices {
 		m.objects[i] = t.take(d.Object, d.Size, m)
 	}
@@ -171,4 +174,18 @@ func (m *Image) Open(d chunk.Digest, size int64) (*Handle, error) {
 		}
 	}
 	return nil, fmt.Errorf("the image has no object %s of %d bytes", d, size)
+}
+
+// Usage is what the image takes on this node's disk, in bytes and files. An
+// object of several images counts for the one that was added first.
+func (m *Image) Usage() (bytes, files int64) {
+	for _, o := range m.distinct() {
+		if m.table.first(o) != m {
+			continue
+		}
+		if n := o.presentBytes(); n > 0 {
+			bytes, files = bytes+n, files+1
+		}
+	}
+	return bytes, files
 }

@@ -59,6 +59,7 @@ type Table struct {
 
 	mu      sync.Mutex
 	objects map[chunk.Digest]*object
+	images  int64 // that there have been
 }
 
 // New is a table over the store whose directory dir tells.
@@ -114,6 +115,19 @@ func (t *Table) give(o *object, image *Image) {
 	if len(o.images) == 0 && t.objects[o.digest] == o {
 		delete(t.objects, o.digest)
 	}
+}
+
+// first is the image that has an object longest.
+func (t *Table) first(o *object) *Image {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var first *Image
+	for m := range o.images {
+		if first == nil || m.number < first.number {
+			first = m
+		}
+	}
+	return first
 }
 
 // completed tells the images of an object that it is whole.
