@@ -131,7 +131,7 @@ func listen(t *testing.T, d Daemon) *Client {
 
 func TestClient(t *testing.T) {
 	c := listen(t, fake(nil))
-	defer c.http.CloseIdleConnections()
+	defer c.Close()
 	var events []pull.Event
 	if err := c.Pull(t.Context(), pull.Request{Image: "app"}, func(e pull.Event) { events = append(events, e) }); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestClientSaysWhenTheDaemonDies(t *testing.T) {
 	d := fake(nil)
 	d.Pull = func(context.Context, pull.Request, func(pull.Event)) error { return nil }
 	c := listen(t, d)
-	defer c.http.CloseIdleConnections()
+	defer c.Close()
 	err := c.Pull(t.Context(), pull.Request{Image: "app"}, func(pull.Event) {})
 	if err == nil || !strings.Contains(err.Error(), "what arrived is kept") {
 		t.Errorf("Pull: %v", err)

@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 
 	"github.com/shoal-project/shoal/internal/pull"
 )
@@ -24,14 +22,26 @@ type Client struct {
 	http   *http.Client
 }
 
+// maxIdle is how many connections wait for the next request; more are made when
+// more requests wait.
+const maxIdle = 64
+
+// maxAnswer bounds an answer that is read whole, and a line of one that is not.
+const maxAnswer = 16 << 20
+
 // NewClient is a client for the daemon at a socket. It connects when used.
 func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+		DialContext: dial, MaxIdleConns: maxIdle, MaxIdleConnsPerHost: maxIdle,
+	}}}
 }
+
+// Close gives up idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status is the daemon's status as JSON.
 func (c *Client) Status(ctx context.Context) ([]byte, error) { return c.get(ctx, "/v1/status") }
@@ -47,11 +57,7 @@ func (c *Client) Explain(ctx context.Context, what string, platforms []string) (
 
 // Start has the daemon pull an image while nobody waits.
 func (c *Client) Start(ctx context.Context, r pull.Request) error {
-	response, err := c.Do(ctx, http.MethodPost, "/v1/pull?background", r)
-	if err != nil {
-		return err
-	}
-	return response.Body.Close()
+	return c.Call(ctx, http.MethodPost, "/v1/pull?background", r, nil)
 }
 
 // Pull has the daemon pull an image, and hears how far it is until it is done.
@@ -74,7 +80,7 @@ func Lines[E any](ctx context.Context, c *Client, method, path string, request a
 	}
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, 16<<20)
+	lines.Buffer(nil, maxAnswer)
 	for lines.Scan() {
 		var e E
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
@@ -87,7 +93,24 @@ func Lines[E any](ctx context.Context, c *Client, method, path string, request a
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(errors.New("the daemon ended before this was done; start it again and repeat: what arrived is kept"), lines.Err())
+	return errors.Join(ErrEnded, lines.Err())
+}
+
+// Call sends a request, and reads the answer, which is JSON, unless answer is nil.
+func (c *Client) Call(ctx context.Context, method, path string, request, answer any) error {
+	response, err := c.Do(ctx, method, path, request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	limited := io.LimitReader(response.Body, maxAnswer)
+	if answer != nil {
+		if err := json.NewDecoder(limited).Decode(answer); err != nil {
+			return fmt.Errorf("the daemon's answer: %w", err)
+		}
+	}
+	_, _ = io.Copy(io.Discard, limited) // so that the connection can be used again
+	return nil
 }
 
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
@@ -100,8 +123,8 @@ func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 }
 
 // Do sends a request, with a body in JSON unless it is nil. An answer other than
-// success is an error with the daemon's own words; the caller closes the body of
-// any other.
+// success is a *Refusal; the caller closes the body of any other. No answer is
+// *Unreachable, or the context's error.
 func (c *Client) Do(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var reader io.Reader
 	if body != nil {
@@ -117,24 +140,15 @@ func (c *Client) Do(ctx context.Context, method, path string, body any) (*http.R
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &Unreachable{Socket: c.socket, Err: err}
 	}
 	if response.StatusCode < http.StatusMultipleChoices {
 		return response, nil
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	return nil, errors.New(strings.TrimSpace(string(text)))
-}
-
-func (c *Client) unreachable(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no daemon listens on %s; start it with `serve`, or name its socket with --socket", c.socket)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("the socket %s may not be opened: run this as the user of the daemon", c.socket)
-	}
-	return fmt.Errorf("asking the daemon at %s: %w", c.socket, err)
+	return nil, &Refusal{Status: response.StatusCode, Words: strings.TrimSpace(string(text))}
 }

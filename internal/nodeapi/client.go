@@ -1,19 +1,14 @@
 package nodeapi
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/internal/admin"
 )
 
 // ErrAway says that no peer answers on the socket. It may come back.
@@ -24,56 +19,28 @@ var ErrAway = errors.New("the peer does not answer")
 var ErrAbsent = errors.New("nobody has these bytes")
 
 // Client asks the peer behind one Unix socket. It connects when used.
-type Client struct {
-	socket string
-	http   *http.Client
-}
-
-// maxIdle is how many connections wait for the next read; more are made when
-// more readers wait.
-const maxIdle = 64
+type Client struct{ admin *admin.Client }
 
 // New is a client for the peer at a socket.
-func New(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
-		DialContext: dial, MaxIdleConns: maxIdle, MaxIdleConnsPerHost: maxIdle,
-	}}}
-}
+func New(socket string) *Client { return &Client{admin.NewClient(socket)} }
 
 // Close gives up idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.admin.Close() }
 
 // Open has the image's tree brought into the peer's store, and tells how far
 // that is.
-func (c *Client) Open(ctx context.Context, r OpenRequest, tell func(Progress)) (*Image, error) {
-	response, err := c.do(ctx, http.MethodPost, "/v1/remote/open", r)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxAnswer)
-	for lines.Scan() {
-		var e event
-		switch err := json.Unmarshal(lines.Bytes(), &e); {
-		case err != nil:
-			return nil, fmt.Errorf("the peer's answer: %w", err)
-		case e.Error != "":
-			return nil, errors.New(e.Error)
-		case e.Image != nil:
-			return e.Image, nil
-		case e.Progress != nil:
+func (c *Client) Open(ctx context.Context, r OpenRequest, tell func(Progress)) (image *Image, err error) {
+	err = admin.Lines(ctx, c.admin, http.MethodPost, "/v1/remote/open", r, func(e event) (bool, error) {
+		if e.Progress != nil {
 			tell(*e.Progress)
 		}
+		image = e.Image
+		return image != nil, wordsOf(e.Error)
+	})
+	if err != nil {
+		return nil, fault(ctx, err)
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, fmt.Errorf("%w any more: it ended before the image was open", ErrAway)
+	return image, nil
 }
 
 // Fetch returns when the bytes are in the peer's store, with the map of all
@@ -96,9 +63,15 @@ func (c *Client) Pin(ctx context.Context, name string, objects []chunk.Digest) e
 	return c.call(ctx, http.MethodPut, "/v1/remote/pins/"+url.PathEscape(name), pinned{objects}, nil)
 }
 
-// Unpin lets go of what a name kept; an unknown name is no error.
-func (c *Client) Unpin(ctx context.Context, name string) error {
-	return c.call(ctx, http.MethodDelete, "/v1/remote/pins/"+url.PathEscape(name), nil, nil)
+// Unpin lets go of what a name kept; an unknown name is no error. With free, what
+// no other name keeps is removed at once, but for what is in use: that is left
+// for eviction.
+func (c *Client) Unpin(ctx context.Context, name string, free bool) error {
+	path := "/v1/remote/pins/" + url.PathEscape(name)
+	if free {
+		path += "?free"
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
 }
 
 // Store is the directory of the peer's store (docs/FORMAT.md).
@@ -120,52 +93,37 @@ func (c *Client) Bytes(ctx context.Context, objects []chunk.Digest) (map[string]
 
 // call sends one request and reads its answer, if the caller wants one.
 func (c *Client) call(ctx context.Context, method, path string, body, answer any) error {
-	response, err := c.do(ctx, method, path, body)
-	if err != nil {
-		return err
+	if err := c.admin.Call(ctx, method, path, body, answer); err != nil {
+		return fault(ctx, err)
 	}
-	defer response.Body.Close()
-	limited := io.LimitReader(response.Body, maxAnswer)
-	if answer != nil {
-		if err := json.NewDecoder(limited).Decode(answer); err != nil {
-			return fmt.Errorf("the peer's answer: %w", err)
-		}
-	}
-	_, _ = io.Copy(io.Discard, limited) // so that the connection can be used again
 	return nil
 }
 
-func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	var reader io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		reader = bytes.NewReader(data)
+// fault says of a failure whether the peer is away, or lacks what was asked for.
+func fault(ctx context.Context, err error) error {
+	var unreachable *admin.Unreachable
+	var refusal *admin.Refusal
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &unreachable):
+		return fmt.Errorf("%w at %s (%w); start it with `peer serve`, or set peer.socket", ErrAway, unreachable.Socket, unreachable.Err)
+	case errors.Is(err, admin.ErrEnded):
+		return fmt.Errorf("%w any more: it ended before its answer did", ErrAway)
+	case !errors.As(err, &refusal):
+		return err
+	case refusal.Status == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", ErrAbsent, err)
+	case refusal.Status == http.StatusServiceUnavailable:
+		return fmt.Errorf("%w: %w", ErrAway, err)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://peer"+path, reader)
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// wordsOf is the error that a line of an answer has, if it has one.
+func wordsOf(text string) error {
+	if text == "" {
+		return nil
 	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("%w at %s (%w); start it with `peer serve`, or set peer.socket", ErrAway, c.socket, err)
-	}
-	if response.StatusCode < http.StatusMultipleChoices {
-		return response, nil
-	}
-	defer response.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
-	message := strings.TrimSpace(string(text))
-	switch response.StatusCode {
-	case http.StatusNotFound:
-		return nil, fmt.Errorf("%w: %s", ErrAbsent, message)
-	case http.StatusServiceUnavailable:
-		return nil, fmt.Errorf("%w: %s", ErrAway, message)
-	}
-	return nil, errors.New(message)
+	return errors.New(text)
 }

@@ -20,6 +20,8 @@ type Server struct {
 	Dir   string // of the store
 	// Bytes tells an object's bytes by source.
 	Bytes func(chunk.Digest) map[string]int64
+	// Freed, if set, is told of every object that letting go of a pin removed.
+	Freed func(chunk.Digest)
 }
 
 // Routes are for the Unix socket only.
@@ -39,7 +41,7 @@ func (s *Server) Routes() []admin.Route {
 
 func (s *Server) open(w http.ResponseWriter, r *http.Request) {
 	var request OpenRequest
-	if !read(w, r, maxRequest, &request) {
+	if !read(w, r, maxAnswer, &request) { // an answer comes back as Known
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -91,26 +93,6 @@ func statusOf(err error) int {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
-}
-
-func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
-	var request pinned
-	if !read(w, r, maxPin, &request) {
-		return
-	}
-	if err := s.Store.Pin(r.PathValue("name"), request.Objects); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s *Server) unpin(w http.ResponseWriter, r *http.Request) {
-	if err := s.Store.Unpin(r.PathValue("name")); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Server) store(w http.ResponseWriter, _ *http.Request) {

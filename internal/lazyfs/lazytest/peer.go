@@ -205,12 +205,21 @@ func (p *Peer) Pin(_ context.Context, name string, objects []chunk.Digest) error
 	return p.store.Pin(name, objects)
 }
 
-// Unpin lets go of them.
-func (p *Peer) Unpin(_ context.Context, name string) error {
+// Unpin lets go of them; with free, what no other pin keeps is removed.
+func (p *Peer) Unpin(_ context.Context, name string, free bool) error {
 	if err := p.failure(); err != nil {
 		return err
 	}
-	return p.store.Unpin(name)
+	kept := p.store.Pins()[name]
+	if err := p.store.Unpin(name); err != nil {
+		return err
+	}
+	for _, d := range kept {
+		if free {
+			_ = p.store.Remove(d) // one in use stays
+		}
+	}
+	return nil
 }
 
 // Pins is what is pinned.
