@@ -16,8 +16,6 @@ import (
 	"slices"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/distribution/download"
@@ -57,32 +55,25 @@ type Engine interface {
 // is.
 func (o *Opener) Open(ctx context.Context, r nodeapi.OpenRequest, tell func(nodeapi.Progress)) (*nodeapi.Image, error) {
 	tell(nodeapi.Progress{Stage: nodeapi.StageResolve})
-	request := pull.Request{Image: r.Image, Authorization: r.Authorization}
-	if r.Platform != "" {
-		request.Platforms = []string{r.Platform}
-	}
-	found, err := o.Images.Image(ctx, request)
+	known, err := o.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	image := describe(r.Image, found)
-	layers, err := layersOf(found)
+	image := known.image
+	layers, err := known.shown(r)
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be served lazily: %w; pull it the ordinary way", r.Image, err)
+		return nil, fmt.Errorf("%s: %w", image.Reference, err)
 	}
-	for _, l := range layers {
-		image.DiffIDs = append(image.DiffIDs, l.DiffID)
-	}
-	binding, err := o.derive(ctx, found.Source, layers, func(done, total int64) {
+	binding, err := o.derive(ctx, known.source, layers, func(done, total int64) {
 		tell(nodeapi.Progress{Stage: nodeapi.StageLayers, Done: done, Total: total})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be served lazily: %w; the ordinary pull does not need this", r.Image, err)
+		return nil, fmt.Errorf("%s cannot be served lazily: %w; the ordinary pull does not need this", image.Reference, err)
 	}
 	image.Tree, image.TreeSize = binding.Tree, binding.Size
 	tell(nodeapi.Progress{Stage: nodeapi.StageTree, Total: binding.Size})
 	if err := o.bring(ctx, image); err != nil {
-		return nil, fmt.Errorf("the tree of %s: %w", r.Image, err)
+		return nil, fmt.Errorf("the tree of %s: %w", image.Reference, err)
 	}
 	tell(nodeapi.Progress{Stage: nodeapi.StageTree, Done: binding.Size, Total: binding.Size})
 	return image, nil
@@ -96,6 +87,10 @@ func (o *Opener) derive(ctx context.Context, src distribution.Source, layers []d
 		ask = o.Engine.Derive
 	}
 	data, err := ask(ctx, src, layers, tell)
+	if wantsCredentials(err) && src.Authorization == "" {
+		src.Authorization = distribution.NodeCredentials
+		data, err = ask(ctx, src, layers, tell)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -165,44 +160,4 @@ func (o *Opener) Fetch(ctx context.Context, r nodeapi.FetchRequest) (*chunk.Bitm
 		err = fmt.Errorf("the object has another size than %d", r.Size)
 	}
 	return have, err
-}
-
-// layersOf pairs the manifest's layers with the config's diffIDs. Without a
-// diffID a layer's plain bytes cannot be proved.
-func layersOf(found *pull.Image) ([]distribution.Layer, error) {
-	ids := found.Config.RootFS.DiffIDs
-	if len(ids) != len(found.Layers) {
-		return nil, fmt.Errorf("its config has %d diffIDs for %d layers", len(ids), len(found.Layers))
-	}
-	layers := make([]distribution.Layer, len(ids))
-	for i, descriptor := range found.Layers {
-		blob, err := chunk.ParseDigest(descriptor.Digest.String())
-		if err != nil {
-			return nil, err
-		}
-		diffID, err := chunk.ParseDigest(ids[i].String())
-		if err != nil {
-			return nil, err
-		}
-		layers[i] = distribution.Layer{Blob: blob, Size: descriptor.Size, DiffID: diffID}
-	}
-	return layers, nil
-}
-
-// describe tells of an image all that is known before its tree.
-func describe(reference string, found *pull.Image) *nodeapi.Image {
-	c := found.Config
-	platform := v1.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
-	image := &nodeapi.Image{
-		Reference: reference, Registry: found.Source.Registry, Repository: found.Source.Repository,
-		Manifest: found.Manifest, Config: found.ConfigID, Platform: platform.String(),
-		Env: c.Config.Env, Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd,
-		WorkingDir: c.Config.WorkingDir, User: c.Config.User,
-	}
-	for _, l := range found.Layers {
-		if d, err := chunk.ParseDigest(l.Digest.String()); err == nil {
-			image.Layers = append(image.Layers, nodeapi.Layer{Digest: d, Size: l.Size, MediaType: string(l.MediaType)})
-		}
-	}
-	return image
 }
