@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/cli/clitest"
 	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/testimage"
 )
@@ -28,11 +29,11 @@ func TestMain(m *testing.M) {
 // peerRoot is as much of the peer's program as a script needs.
 func peerRoot() *cobra.Command {
 	root := &cobra.Command{Use: "peer"}
-	root.AddCommand(cli.Daemon[config.Peer]{
-		Settings: cli.AddSettings(root, config.DefaultPeer, config.DefaultPeerFile,
+	root.AddCommand(cli.Daemon[members.Peer]{
+		Settings: cli.AddSettings(root, members.DefaultPeer, members.DefaultPeerFile,
 			"data-dir=data_dir", "registry=registry.listen", "socket=admin.socket"),
 		Run:    assembly.Peer,
-		Common: func(c config.Peer) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
+		Common: func(c members.Peer) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}.ServeCommand())
 	return root
 }

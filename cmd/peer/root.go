@@ -7,6 +7,7 @@ import (
 	"github.com/shoal-project/shoal/internal/assembly"
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 )
 
 func newRoot() *cobra.Command {
@@ -21,15 +22,15 @@ With no supernode configured it works alone.`,
   peer serve --supernode 12D3KooW…@10.0.0.1:7401 --network-key /etc/shoal/network.key
   docker pull localhost:7410/quay.io/prometheus/busybox:latest`,
 	}
-	settings := cli.AddSettings(root, config.DefaultPeer, config.DefaultPeerFile,
+	settings := cli.AddSettings(root, members.DefaultPeer, members.DefaultPeerFile,
 		"data-dir=data_dir", "network-key=network_key", "supernode=supernode.address",
 		"registry=registry.listen", "socket=admin.socket", "log-level=log.level")
-	d := cli.Daemon[config.Peer]{
+	d := cli.Daemon[members.Peer]{
 		Settings: settings, Run: assembly.Peer,
 		Stop: `takes no new requests, finishes
 those that run (shutdown.grace), says goodbye to the swarm and writes its store
 to disk. A second signal ends it at once; nothing that was stored is lost.`,
-		Common: func(c config.Peer) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
+		Common: func(c members.Peer) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
 	root.AddCommand(
 		d.ServeCommand(), pullCommand(d.Client), cli.StatusCommand(d.Client), cli.ExplainCommand(d.Client),

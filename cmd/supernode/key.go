@@ -9,7 +9,7 @@ import (
 
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/internal/cli"
-	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/daemon"
 )
 
@@ -43,7 +43,7 @@ begin to talk to one that has it. An existing file is never replaced.`,
 	return cmd
 }
 
-func idCommand(settings *cli.Settings[config.Supernode]) *cobra.Command {
+func idCommand(settings *cli.Settings[members.Supernode]) *cobra.Command {
 	return &cobra.Command{
 		Use: "id", Short: "Print this supernode's address for peers: ID@host:port",
 		Long: `Print what peers are configured with as supernode.address: this supernode's name,
@@ -54,7 +54,7 @@ which is its public key, and where it listens. The key is made if there is none.
 			if err != nil {
 				return err
 			}
-			identity, err := node.LoadIdentity(config.IdentityFile(cfg.DataDir))
+			identity, err := node.LoadIdentity(members.IdentityFile(cfg.DataDir))
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ which is its public key, and where it listens. The key is made if there is none.
 
 // reachableAt is where peers dial: as advertised, or where it listens, or under
 // the machine's name when it listens everywhere.
-func reachableAt(cfg config.Supernode) (string, error) {
+func reachableAt(cfg members.Supernode) (string, error) {
 	if cfg.Advertise != "" {
 		return cfg.Advertise, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/shoal-project/shoal/internal/assembly"
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 )
 
 func newRoot() *cobra.Command {
@@ -19,15 +20,15 @@ what it has seen whole, and decides who takes what from whom.`,
   supernode serve --network-key /etc/shoal/network.key
   supernode id`,
 	}
-	settings := cli.AddSettings(root, config.DefaultSupernode, config.DefaultSupernodeFile,
+	settings := cli.AddSettings(root, members.DefaultSupernode, members.DefaultSupernodeFile,
 		"data-dir=data_dir", "network-key=network_key", "advertise=advertise",
 		"origin-mode=origin.mode", "socket=admin.socket", "log-level=log.level")
-	d := cli.Daemon[config.Supernode]{
+	d := cli.Daemon[members.Supernode]{
 		Settings: settings, Run: assembly.Supernode,
 		Stop: `says goodbye to its peers, which
 go on among themselves, and writes its store to disk. A second signal ends it at
 once; nothing that was stored is lost.`,
-		Common: func(c config.Supernode) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
+		Common: func(c members.Supernode) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
 	root.AddCommand(
 		d.ServeCommand(), preheatCommand(d.Client), cli.StatusCommand(d.Client), cli.ExplainCommand(d.Client),

@@ -17,7 +17,7 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/internal/admin"
-	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/pull"
 	"github.com/shoal-project/shoal/internal/testimage"
 	"github.com/shoal-project/shoal/internal/testregistry"
@@ -112,7 +112,7 @@ const local = "127.0.0.1:0"
 
 func startSupernode(t *testing.T, dir, host, key string, mode distribution.OriginMode) *running {
 	t.Helper()
-	cfg := config.DefaultSupernode()
+	cfg := members.DefaultSupernode()
 	cfg.DataDir, cfg.NetworkKey = filepath.Join(dir, "supernode"), key
 	cfg.Control.Listen, cfg.Exchange.Listen, cfg.Admin.Listen = local, local, local
 	cfg.Admin.Socket = filepath.Join(dir, "s.sock")
@@ -124,7 +124,7 @@ func startSupernode(t *testing.T, dir, host, key string, mode distribution.Origi
 
 func startPeer(t *testing.T, dir, name, host, key string, supernodes ...string) *running {
 	t.Helper()
-	cfg := config.DefaultPeer()
+	cfg := members.DefaultPeer()
 	cfg.DataDir, cfg.NetworkKey, cfg.Supernode.Address = filepath.Join(dir, name), key, supernodes
 	cfg.Registry.Listen, cfg.Control.Listen, cfg.Exchange.Listen, cfg.Admin.Listen = local, local, local, local
 	cfg.Admin.Socket = filepath.Join(dir, name+".sock")
@@ -216,7 +216,7 @@ func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	dir := t.TempDir()
 	taken := httptest.NewServer(http.NotFoundHandler())
 	defer taken.Close()
-	cfg := config.DefaultPeer()
+	cfg := members.DefaultPeer()
 	cfg.DataDir, cfg.Admin.Socket = filepath.Join(dir, "a"), filepath.Join(dir, "a.sock")
 	cfg.Registry.Listen, cfg.Admin.Listen = local, strings.TrimPrefix(taken.URL, "http://")
 	err := Peer(t.Context(), cfg, slog.New(slog.DiscardHandler))

@@ -18,7 +18,7 @@ import (
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/distribution/origin"
 	"github.com/shoal-project/shoal/internal/assembly/base"
-	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/daemon"
 )
 
@@ -29,7 +29,7 @@ type settings struct {
 	origin     origin.Config
 	store      diskstore.Config
 	control    node.Config
-	exchange   config.Exchange
+	exchange   members.Exchange
 	// swarm says whether the node has others to talk to at all.
 	swarm bool
 }
@@ -63,7 +63,7 @@ func open(s settings, log *slog.Logger) (_ *parts, err error) {
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	if p.identity, err = node.LoadIdentity(config.IdentityFile(s.dataDir)); err != nil {
+	if p.identity, err = node.LoadIdentity(members.IdentityFile(s.dataDir)); err != nil {
 		return nil, err
 	}
 	if s.networkKey != "" {
@@ -163,7 +163,7 @@ func port(l net.Listener) uint16 {
 }
 
 // giver serves chunks to other nodes.
-func (p *parts) giver(cfg config.Exchange, uploads distribution.Uploads) (base.Back, error) {
+func (p *parts) giver(cfg members.Exchange, uploads distribution.Uploads) (base.Back, error) {
 	server, err := exchange.NewServer(cfg.Config, p.identity.Key(), p.key, uploads, p.Log, p.giving)
 	if err != nil {
 		return nil, err

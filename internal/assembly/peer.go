@@ -14,14 +14,14 @@ import (
 	"github.com/shoal-project/shoal/distribution/origin"
 	"github.com/shoal-project/shoal/internal/admin"
 	"github.com/shoal-project/shoal/internal/assembly/base"
-	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/daemon"
 	"github.com/shoal-project/shoal/internal/version"
 	"github.com/shoal-project/shoal/registryproxy"
 )
 
 // Peer runs a peer until ctx ends.
-func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
+func Peer(ctx context.Context, cfg members.Peer, log *slog.Logger) (err error) {
 	started := time.Now()
 	supernodes, err := parseAddresses(cfg.Supernode.Address)
 	if err != nil {
@@ -86,7 +86,7 @@ func Peer(ctx context.Context, cfg config.Peer, log *slog.Logger) (err error) {
 	return err
 }
 
-func (p *parts) peerEngine(cfg config.Peer, supernodes []node.Address) (*download.Engine, error) {
+func (p *parts) peerEngine(cfg members.Peer, supernodes []node.Address) (*download.Engine, error) {
 	deps := p.deps()
 	deps.Hello.Agent = "peer/" + version.String()
 	var err error
@@ -114,7 +114,7 @@ func (p *parts) dialer(supernodes []node.Address) func(context.Context) (distrib
 	}
 }
 
-func (p *parts) peerBacks(cfg config.Peer, engine *download.Engine, listening map[string]string) ([]base.Back, error) {
+func (p *parts) peerBacks(cfg members.Peer, engine *download.Engine, listening map[string]string) ([]base.Back, error) {
 	if p.node == nil {
 		return nil, nil
 	}
@@ -127,7 +127,7 @@ func (p *parts) peerBacks(cfg config.Peer, engine *download.Engine, listening ma
 	return []base.Back{give}, nil
 }
 
-func (p *parts) proxy(cfg config.Registry, engine *download.Engine) (*registryproxy.Proxy, error) {
+func (p *parts) proxy(cfg members.Registry, engine *download.Engine) (*registryproxy.Proxy, error) {
 	if cfg.StateDir == "" {
 		cfg.StateDir = filepath.Join(p.DataDir, "registry")
 	}

@@ -8,14 +8,14 @@ import (
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/distribution/download"
-	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/derive"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 	"github.com/shoal-project/shoal/internal/remote"
 )
 
 // deriver makes image trees over this node's engine and store.
-func (p *parts) deriver(cfg config.Remote, engine *download.Engine) (*derive.Deriver, error) {
+func (p *parts) deriver(cfg members.Remote, engine *download.Engine) (*derive.Deriver, error) {
 	d, err := derive.Open(derive.Config{
 		Dir: filepath.Join(p.DataDir, "remote"), Parallel: cfg.Parallel, Limits: cfg.Limits(),
 	}, derive.Deps{
@@ -40,7 +40,7 @@ func treeMaker(d *derive.Deriver) remote.Maker {
 }
 
 // remoteImages is what the lazy file system of this node asks.
-func (p *parts) remoteImages(cfg config.Remote, engine *download.Engine, trust []ed25519.PublicKey) (*nodeapi.Server, error) {
+func (p *parts) remoteImages(cfg members.Remote, engine *download.Engine, trust []ed25519.PublicKey) (*nodeapi.Server, error) {
 	d, err := p.deriver(cfg, engine)
 	if err != nil {
 		return nil, err

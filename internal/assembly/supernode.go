@@ -12,14 +12,14 @@ import (
 	"github.com/shoal-project/shoal/distribution/coordinator"
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/internal/assembly/base"
-	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/pull"
 	"github.com/shoal-project/shoal/internal/remote"
 	"github.com/shoal-project/shoal/internal/version"
 )
 
 // Supernode runs a supernode until ctx ends.
-func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err error) {
+func Supernode(ctx context.Context, cfg members.Supernode, log *slog.Logger) (err error) {
 	started := time.Now()
 	p, err := open(settings{
 		dataDir: cfg.DataDir, networkKey: cfg.NetworkKey, origin: cfg.Origin.Config, store: cfg.Store,
@@ -90,7 +90,7 @@ func Supernode(ctx context.Context, cfg config.Supernode, log *slog.Logger) (err
 	return err
 }
 
-func (p *parts) coordinator(cfg config.Supernode, trees coordinator.Deriver) (*coordinator.Coordinator, error) {
+func (p *parts) coordinator(cfg members.Supernode, trees coordinator.Deriver) (*coordinator.Coordinator, error) {
 	swarm := cfg.Swarm
 	swarm.Mode = cfg.Origin.Mode
 	own := []ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}

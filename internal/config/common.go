@@ -20,8 +20,8 @@ type Log struct {
 // Validate reports every problem at once.
 func (l Log) Validate() error {
 	return errors.Join(
-		oneOf("level", l.Level, "debug", "info", "warn", "error"),
-		oneOf("format", l.Format, "text", "json"),
+		OneOf("level", l.Level, "debug", "info", "warn", "error"),
+		OneOf("format", l.Format, "text", "json"),
 	)
 }
 
@@ -33,7 +33,7 @@ type Admin struct {
 
 // Validate reports every problem at once.
 func (a Admin) Validate() error {
-	return errors.Join(listenable("listen", a.Listen), absolute("socket", a.Socket))
+	return errors.Join(Listenable("listen", a.Listen), Absolute("socket", a.Socket))
 }
 
 // Memory bounds the process.
@@ -69,20 +69,24 @@ func (s Shutdown) Validate() error {
 	return nil
 }
 
-func defaultLog() Log { return Log{Level: "info", Format: "text"} }
+// DefaultLog is what a daemon logs unless told.
+func DefaultLog() Log { return Log{Level: "info", Format: "text"} }
 
+// DefaultMemory is of a daemon with little to hold:
 // 64 MiB for the Go runtime and some 25 MiB of the program's own pages stay under
 // a resident 96 MiB.
-func defaultMemory() Memory { return Memory{Limit: 64 << 20, GrowthPercent: 200} }
+func DefaultMemory() Memory { return Memory{Limit: 64 << 20, GrowthPercent: 200} }
 
-func oneOf(key, value string, allowed ...string) error {
+// OneOf refuses a value that is not one of a few.
+func OneOf(key, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
 	return fmt.Errorf("%s: %q is not one of %q", key, value, allowed)
 }
 
-func listenable(key, address string) error {
+// Listenable refuses what is not an address to listen on.
+func Listenable(key, address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%s: %q is not an address; write host:port, such as 127.0.0.1:7410, or :7410 for all interfaces", key, address)
@@ -95,18 +99,20 @@ func listenable(key, address string) error {
 	return nil
 }
 
-func absolute(key, path string) error {
+// Absolute refuses a relative path.
+func Absolute(key, path string) error {
 	if filepath.IsAbs(path) {
 		return nil
 	}
 	return fmt.Errorf("%s: %q is not an absolute path; write it from / on", key, path)
 }
 
-func readable(key, path string) error {
+// Readable refuses a file that cannot be read; none is good.
+func Readable(key, path string) error {
 	if path == "" {
 		return nil
 	}
-	if err := absolute(key, path); err != nil {
+	if err := Absolute(key, path); err != nil {
 		return err
 	}
 	file, err := os.Open(path)

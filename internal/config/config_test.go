@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"os"
@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 )
 
 func write(t *testing.T, text string) string {
@@ -21,7 +24,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestDefaultsAreValid(t *testing.T) {
-	p, s, l := DefaultPeer(), DefaultSupernode(), DefaultLazyfs()
+	p, s, l := members.DefaultPeer(), members.DefaultSupernode(), config.DefaultLazyfs()
 	if err := l.Validate(); err != nil {
 		t.Errorf("lazyfs: %v", err)
 	}
@@ -36,8 +39,8 @@ func TestDefaultsAreValid(t *testing.T) {
 func TestLaterSourcesWin(t *testing.T) {
 	file := write(t, "log: {level: warn, format: json}\nshutdown: {grace: 1m}\nmemory: {limit: 1.5GiB}\n"+
 		"origin: {registries: [{name: 'quay.io', rate_limit: 10MiB}]}\n")
-	p := DefaultPeer()
-	warnings, err := Load(&p, Sources{
+	p := members.DefaultPeer()
+	warnings, err := config.Load(&p, config.Sources{
 		File:    file,
 		Environ: []string{"SHOAL_LOG_LEVEL=error", "SHOAL_SHUTDOWN__GRACE=2s", "SHOAL_ORIGIN_ALLOW_PRIVATE=10.0.0.0/8, reg:5000", "HOME=/"},
 		Set:     []string{"shutdown.grace=3s"},
@@ -45,8 +48,8 @@ func TestLaterSourcesWin(t *testing.T) {
 	if err != nil || len(warnings) != 0 {
 		t.Fatalf("Load: %v, warnings %q", err, warnings)
 	}
-	want := DefaultPeer()
-	want.Log = Log{Level: "error", Format: "json"}
+	want := members.DefaultPeer()
+	want.Log = config.Log{Level: "error", Format: "json"}
 	want.Shutdown.Grace = 3 * time.Second
 	want.Memory.Limit = 3 << 29
 	want.Origin.AllowPrivate = []string{"10.0.0.0/8", "reg:5000"}
@@ -87,8 +90,8 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := DefaultPeer()
-			_, err := Load(&p, Sources{File: write(t, c.file), Set: c.set})
+			p := members.DefaultPeer()
+			_, err := config.Load(&p, config.Sources{File: write(t, c.file), Set: c.set})
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -102,19 +105,19 @@ func TestEveryProblemIsNamed(t *testing.T) {
 }
 
 func TestFile(t *testing.T) {
-	p := DefaultPeer()
+	p := members.DefaultPeer()
 	absent := filepath.Join(t.TempDir(), "absent.yaml")
-	if _, err := Load(&p, Sources{File: absent}); err != nil {
+	if _, err := config.Load(&p, config.Sources{File: absent}); err != nil {
 		t.Errorf("an absent default file: %v", err)
 	}
-	if _, err := Load(&p, Sources{File: absent, Required: true}); err == nil || !strings.Contains(err.Error(), "--config") {
+	if _, err := config.Load(&p, config.Sources{File: absent, Required: true}); err == nil || !strings.Contains(err.Error(), "--config") {
 		t.Errorf("an absent named file: %v", err)
 	}
 }
 
 func TestUnknownVariablesAreWarnedOf(t *testing.T) {
-	p := DefaultPeer()
-	warnings, err := Load(&p, Sources{Environ: []string{"SHOAL_SERVICE_HOST=10.0.0.1"}})
+	p := members.DefaultPeer()
+	warnings, err := config.Load(&p, config.Sources{Environ: []string{"SHOAL_SERVICE_HOST=10.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,20 +128,20 @@ func TestUnknownVariablesAreWarnedOf(t *testing.T) {
 
 // What config print writes must mean the same when it is read.
 func TestPrintedSettingsReadBack(t *testing.T) {
-	want := DefaultPeer()
-	if _, err := Load(&want, Sources{File: write(t, `
+	want := members.DefaultPeer()
+	if _, err := config.Load(&want, config.Sources{File: write(t, `
 shutdown: {grace: 30m}
 origin: {allow_private: [10.0.0.0/8], registries: [{name: quay.io, mirrors: ["http://m"], rate_limit: 1000, plain_http: false}]}
 `)}); err != nil {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	if err := Print(&text, &want); err != nil {
+	if err := config.Print(&text, &want); err != nil {
 		t.Fatal(err)
 	}
-	var got Peer // everything printed must be enough
+	var got members.Peer // everything printed must be enough
 	got.Download.Parallel = want.Download.Parallel
-	if _, err := Load(&got, Sources{File: write(t, text.String())}); err != nil {
+	if _, err := config.Load(&got, config.Sources{File: write(t, text.String())}); err != nil {
 		t.Fatalf("%v in:\n%s", err, text.String())
 	}
 	if diff := cmp.Diff(want.Origin.Registries, got.Origin.Registries); diff != "" {
@@ -147,17 +150,17 @@ origin: {allow_private: [10.0.0.0/8], registries: [{name: quay.io, mirrors: ["ht
 	if want.Shutdown != got.Shutdown || want.Admin != got.Admin || want.Download != got.Download || want.Exchange != got.Exchange {
 		t.Errorf("want %+v\n got %+v", want, got)
 	}
-	if !strings.Contains(text.String(), "# "+Meanings["shutdown.grace"][:40]) {
+	if !strings.Contains(text.String(), "# "+config.Meanings["shutdown.grace"][:40]) {
 		t.Errorf("meanings are missing in:\n%s", text.String())
 	}
 }
 
 func TestEveryKeyHasAMeaning(t *testing.T) {
 	known := map[string]bool{}
-	p, s, l := DefaultPeer(), DefaultSupernode(), DefaultLazyfs()
-	for _, k := range slices.Concat(Keys(&p), Keys(&s), Keys(&l)) {
+	p, s, l := members.DefaultPeer(), members.DefaultSupernode(), config.DefaultLazyfs()
+	for _, k := range slices.Concat(config.Keys(&p), config.Keys(&s), config.Keys(&l)) {
 		known[k.Path] = true
-		if Meanings[k.Path] == "" {
+		if config.Meanings[k.Path] == "" {
 			t.Errorf("%s has no meaning in Meanings", k.Path)
 		}
 		for _, word := range []string{"password", "token", "secret"} {
@@ -166,7 +169,7 @@ func TestEveryKeyHasAMeaning(t *testing.T) {
 			}
 		}
 	}
-	for path := range Meanings {
+	for path := range config.Meanings {
 		if !known[path] {
 			t.Errorf("%s has a meaning but does not exist", path)
 		}

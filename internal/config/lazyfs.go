@@ -96,10 +96,10 @@ type Snapshotter struct {
 func (s Snapshotter) Validate() error {
 	errs := []error{within("patience", s.Patience, time.Second, time.Hour)}
 	if s.Enabled {
-		errs = append(errs, absolute("socket", s.Socket))
+		errs = append(errs, Absolute("socket", s.Socket))
 	}
 	if s.Root != "" {
-		errs = append(errs, absolute("root", s.Root))
+		errs = append(errs, Absolute("root", s.Root))
 	}
 	return errors.Join(errs...)
 }
@@ -120,8 +120,8 @@ func DefaultLazyfs() Lazyfs {
 		Graduation:  Graduation{Enabled: true},
 		Snapshotter: Snapshotter{Enabled: true, Socket: "/run/shoal/snapshotter.sock", Patience: 30 * time.Second},
 		Admin:       Admin{Listen: "127.0.0.1:7423", Socket: "/run/shoal/lazyfs.sock"},
-		Log:         defaultLog(),
-		Memory:      defaultMemory(),
+		Log:         DefaultLog(),
+		Memory:      DefaultMemory(),
 		Shutdown:    Shutdown{Grace: 10 * time.Second},
 	}
 }
@@ -129,17 +129,17 @@ func DefaultLazyfs() Lazyfs {
 // Validate reports every problem at once.
 func (l *Lazyfs) Validate() error {
 	return errors.Join(
-		absolute("data_dir", l.DataDir),
-		absolute("run_dir", l.RunDir),
-		under("peer", absolute("socket", l.Peer.Socket)),
-		under("fuse", l.FUSE.Validate()),
-		under("fetch", l.Fetch.Validate()),
-		under("fill", l.Fill.Validate()),
-		under("snapshotter", l.Snapshotter.Validate()),
-		under("admin", l.Admin.Validate()),
-		under("log", l.Log.Validate()),
-		under("memory", l.Memory.Validate()),
-		under("shutdown", l.Shutdown.Validate()),
+		Absolute("data_dir", l.DataDir),
+		Absolute("run_dir", l.RunDir),
+		Under("peer", Absolute("socket", l.Peer.Socket)),
+		Under("fuse", l.FUSE.Validate()),
+		Under("fetch", l.Fetch.Validate()),
+		Under("fill", l.Fill.Validate()),
+		Under("snapshotter", l.Snapshotter.Validate()),
+		Under("admin", l.Admin.Validate()),
+		Under("log", l.Log.Validate()),
+		Under("memory", l.Memory.Validate()),
+		Under("shutdown", l.Shutdown.Validate()),
 	)
 }
 

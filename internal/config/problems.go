@@ -48,9 +48,9 @@ func flatten(err error) []error {
 	return all
 }
 
-// under puts a section's name before each of its problems, whose texts begin
+// Under puts a section's name before each of its problems, whose texts begin
 // with the key inside the section, or already with the section.
-func under(section string, err error) error {
+func Under(section string, err error) error {
 	problems := flatten(err)
 	for i, problem := range problems {
 		if !strings.HasPrefix(problem.Error(), section+".") {

@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"flag"
@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/shoal-project/shoal/internal/config"
+	"github.com/shoal-project/shoal/internal/config/members"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/OPERATIONS.md anew")
@@ -20,9 +23,9 @@ func TestManualHasEverySetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, s, l := DefaultPeer(), DefaultSupernode(), DefaultLazyfs()
+	p, s, l := members.DefaultPeer(), members.DefaultSupernode(), config.DefaultLazyfs()
 	want := string(text)
-	for name, table := range map[string]string{"peer": Reference(&p), "supernode": Reference(&s), "lazyfs": Reference(&l)} {
+	for name, table := range map[string]string{"peer": config.Reference(&p), "supernode": config.Reference(&s), "lazyfs": config.Reference(&l)} {
 		begin, end := "<!-- settings of "+name+" -->\n", "<!-- end of settings of "+name+" -->"
 		head, rest, ok := strings.Cut(want, begin)
 		_, tail, ok2 := strings.Cut(rest, end)

@@ -1,4 +1,4 @@
-package config
+package members
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"github.com/shoal-project/shoal/distribution/exchange"
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/distribution/origin"
+	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/registryproxy"
 )
 
@@ -29,10 +30,10 @@ type Peer struct {
 	Exchange   Exchange         `mapstructure:"exchange"`
 	Download   download.Config  `mapstructure:"download"`
 	Remote     Remote           `mapstructure:"remote"`
-	Admin      Admin            `mapstructure:"admin"`
-	Log        Log              `mapstructure:"log"`
-	Memory     Memory           `mapstructure:"memory"`
-	Shutdown   Shutdown         `mapstructure:"shutdown"`
+	Admin      config.Admin     `mapstructure:"admin"`
+	Log        config.Log       `mapstructure:"log"`
+	Memory     config.Memory    `mapstructure:"memory"`
+	Shutdown   config.Shutdown  `mapstructure:"shutdown"`
 }
 
 // SupernodeRef says which supernodes a peer belongs to.
@@ -59,7 +60,7 @@ type Registry struct {
 
 // Validate reports every problem at once.
 func (r Registry) Validate() error {
-	return errors.Join(listenable("listen", r.Listen), r.Config.Validate())
+	return errors.Join(config.Listenable("listen", r.Listen), r.Config.Validate())
 }
 
 // Exchange is where other nodes ask for chunks.
@@ -70,7 +71,7 @@ type Exchange struct {
 
 // Validate reports every problem at once.
 func (e Exchange) Validate() error {
-	return errors.Join(listenable("listen", e.Listen), e.Config.Validate())
+	return errors.Join(config.Listenable("listen", e.Listen), e.Config.Validate())
 }
 
 // DefaultPeer works alone, on loopback.
@@ -84,10 +85,10 @@ func DefaultPeer() Peer {
 		Exchange: Exchange{Listen: ":7412", Config: exchange.Default()},
 		Download: download.Default(),
 		Remote:   defaultRemote(),
-		Admin:    Admin{Listen: "127.0.0.1:7413", Socket: "/run/shoal/peer.sock"},
-		Log:      defaultLog(),
-		Memory:   defaultMemory(),
-		Shutdown: Shutdown{Grace: 10 * time.Second},
+		Admin:    config.Admin{Listen: "127.0.0.1:7413", Socket: "/run/shoal/peer.sock"},
+		Log:      config.DefaultLog(),
+		Memory:   config.DefaultMemory(),
+		Shutdown: config.Shutdown{Grace: 10 * time.Second},
 	}
 	p.Control.Listen = ":7411"
 	return p
@@ -96,20 +97,20 @@ func DefaultPeer() Peer {
 // Validate reports every problem at once.
 func (p *Peer) Validate() error {
 	return errors.Join(
-		absolute("data_dir", p.DataDir),
-		readable("network_key", p.NetworkKey),
-		under("supernode", p.Supernode.Validate()),
-		under("registry", p.Registry.Validate()),
-		under("origin", p.Origin.Validate()),
-		under("store", p.Store.Validate()),
-		under("control", p.Control.Validate()),
-		under("exchange", p.Exchange.Validate()),
-		under("download", p.Download.Validate()),
-		under("remote", p.Remote.Validate()),
-		under("admin", p.Admin.Validate()),
-		under("log", p.Log.Validate()),
-		under("memory", p.Memory.Validate()),
-		under("shutdown", p.Shutdown.Validate()),
+		config.Absolute("data_dir", p.DataDir),
+		config.Readable("network_key", p.NetworkKey),
+		config.Under("supernode", p.Supernode.Validate()),
+		config.Under("registry", p.Registry.Validate()),
+		config.Under("origin", p.Origin.Validate()),
+		config.Under("store", p.Store.Validate()),
+		config.Under("control", p.Control.Validate()),
+		config.Under("exchange", p.Exchange.Validate()),
+		config.Under("download", p.Download.Validate()),
+		config.Under("remote", p.Remote.Validate()),
+		config.Under("admin", p.Admin.Validate()),
+		config.Under("log", p.Log.Validate()),
+		config.Under("memory", p.Memory.Validate()),
+		config.Under("shutdown", p.Shutdown.Validate()),
 	)
 }
 

@@ -1,4 +1,4 @@
-package config
+package members
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"github.com/shoal-project/shoal/distribution/exchange"
 	"github.com/shoal-project/shoal/distribution/node"
 	"github.com/shoal-project/shoal/distribution/origin"
+	"github.com/shoal-project/shoal/internal/config"
 )
 
 // DefaultSupernodeFile is read when no file is named.
@@ -29,10 +30,10 @@ type Supernode struct {
 	Swarm      coordinator.Config `mapstructure:"swarm"`
 	Download   download.Config    `mapstructure:"download"`
 	Remote     Remote             `mapstructure:"remote"`
-	Admin      Admin              `mapstructure:"admin"`
-	Log        Log                `mapstructure:"log"`
-	Memory     Memory             `mapstructure:"memory"`
-	Shutdown   Shutdown           `mapstructure:"shutdown"`
+	Admin      config.Admin       `mapstructure:"admin"`
+	Log        config.Log         `mapstructure:"log"`
+	Memory     config.Memory      `mapstructure:"memory"`
+	Shutdown   config.Shutdown    `mapstructure:"shutdown"`
 }
 
 // SupernodeOrigin is how registries are treated, and by whom.
@@ -43,7 +44,7 @@ type SupernodeOrigin struct {
 
 // Validate reports every problem at once.
 func (o SupernodeOrigin) Validate() error {
-	mode := oneOf("mode", string(o.Mode), string(distribution.ModeSupernode), string(distribution.ModeSpread))
+	mode := config.OneOf("mode", string(o.Mode), string(distribution.ModeSupernode), string(distribution.ModeSpread))
 	return errors.Join(mode, o.Config.Validate())
 }
 
@@ -58,10 +59,10 @@ func DefaultSupernode() Supernode {
 		Swarm:    coordinator.Default(),
 		Download: download.Default(),
 		Remote:   defaultRemote(),
-		Admin:    Admin{Listen: "127.0.0.1:7403", Socket: "/run/shoal/supernode.sock"},
-		Log:      defaultLog(),
-		Memory:   Memory{Limit: 192 << 20, GrowthPercent: 100},
-		Shutdown: Shutdown{Grace: 10 * time.Second},
+		Admin:    config.Admin{Listen: "127.0.0.1:7403", Socket: "/run/shoal/supernode.sock"},
+		Log:      config.DefaultLog(),
+		Memory:   config.Memory{Limit: 192 << 20, GrowthPercent: 100},
+		Shutdown: config.Shutdown{Grace: 10 * time.Second},
 	}
 	s.Control.Listen = ":7401"
 	return s
@@ -71,24 +72,24 @@ func DefaultSupernode() Supernode {
 func (s *Supernode) Validate() error {
 	var advertise error
 	if s.Advertise != "" {
-		if advertise = listenable("advertise", s.Advertise); advertise != nil {
+		if advertise = config.Listenable("advertise", s.Advertise); advertise != nil {
 			advertise = fmt.Errorf("%w; it is what peers dial, such as supernode.example.com:7401", advertise)
 		}
 	}
 	return errors.Join(
-		absolute("data_dir", s.DataDir),
-		readable("network_key", s.NetworkKey),
+		config.Absolute("data_dir", s.DataDir),
+		config.Readable("network_key", s.NetworkKey),
 		advertise,
-		under("origin", s.Origin.Validate()),
-		under("store", s.Store.Validate()),
-		under("control", s.Control.Validate()),
-		under("exchange", s.Exchange.Validate()),
-		under("swarm", s.Swarm.Validate()),
-		under("download", s.Download.Validate()),
-		under("remote", s.Remote.Validate()),
-		under("admin", s.Admin.Validate()),
-		under("log", s.Log.Validate()),
-		under("memory", s.Memory.Validate()),
-		under("shutdown", s.Shutdown.Validate()),
+		config.Under("origin", s.Origin.Validate()),
+		config.Under("store", s.Store.Validate()),
+		config.Under("control", s.Control.Validate()),
+		config.Under("exchange", s.Exchange.Validate()),
+		config.Under("swarm", s.Swarm.Validate()),
+		config.Under("download", s.Download.Validate()),
+		config.Under("remote", s.Remote.Validate()),
+		config.Under("admin", s.Admin.Validate()),
+		config.Under("log", s.Log.Validate()),
+		config.Under("memory", s.Memory.Validate()),
+		config.Under("shutdown", s.Shutdown.Validate()),
 	)
 }

@@ -1,24 +1,25 @@
-package config
+package members
 
 import (
 	"errors"
 	"fmt"
 
+	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/layer"
 )
 
 // Remote is how layers become remote images.
 type Remote struct {
-	Parallel   int   `mapstructure:"parallel"`
-	MaxPlain   Size  `mapstructure:"max_plain"`
-	MaxEntries int64 `mapstructure:"max_entries"`
-	MaxRatio   int   `mapstructure:"max_ratio"`
+	Parallel   int         `mapstructure:"parallel"`
+	MaxPlain   config.Size `mapstructure:"max_plain"`
+	MaxEntries int64       `mapstructure:"max_entries"`
+	MaxRatio   int         `mapstructure:"max_ratio"`
 }
 
 // defaultRemote reads two layers side by side.
 func defaultRemote() Remote {
 	limits := layer.DefaultLimits()
-	return Remote{Parallel: 2, MaxPlain: Size(limits.Plain), MaxEntries: limits.Entries, MaxRatio: limits.Ratio}
+	return Remote{Parallel: 2, MaxPlain: config.Size(limits.Plain), MaxEntries: limits.Entries, MaxRatio: limits.Ratio}
 }
 
 // Limits are what a layer may be.
