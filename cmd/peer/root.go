@@ -6,6 +6,7 @@ import (
 	"github.com/shoal-project/shoal/internal/admin"
 	"github.com/shoal-project/shoal/internal/assembly"
 	"github.com/shoal-project/shoal/internal/cli"
+	"github.com/shoal-project/shoal/internal/cli/membercmd"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/config/members"
 )
@@ -33,14 +34,14 @@ to disk. A second signal ends it at once; nothing that was stored is lost.`,
 		Common: func(c members.Peer) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
 	root.AddCommand(
-		d.ServeCommand(), pullCommand(d.Client), cli.StatusCommand(d.Client), cli.ExplainCommand(d.Client),
+		d.ServeCommand(), pullCommand(d.Client), membercmd.StatusCommand(d.Client), membercmd.ExplainCommand(d.Client),
 		cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root
 }
 
 func pullCommand(client func(*cobra.Command) (*admin.Client, error)) *cobra.Command {
-	var flags cli.PullFlags
+	var flags membercmd.PullFlags
 	cmd := &cobra.Command{
 		Use: "pull IMAGE…", Short: "Bring images into this node's store, through the swarm",
 		Long: `Have the running daemon bring whole images into its store: manifests, config and

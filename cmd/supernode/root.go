@@ -6,6 +6,7 @@ import (
 	"github.com/shoal-project/shoal/internal/admin"
 	"github.com/shoal-project/shoal/internal/assembly"
 	"github.com/shoal-project/shoal/internal/cli"
+	"github.com/shoal-project/shoal/internal/cli/membercmd"
 	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/config/members"
 )
@@ -31,14 +32,14 @@ once; nothing that was stored is lost.`,
 		Common: func(c members.Supernode) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
 	root.AddCommand(
-		d.ServeCommand(), preheatCommand(d.Client), cli.StatusCommand(d.Client), cli.ExplainCommand(d.Client),
+		d.ServeCommand(), preheatCommand(d.Client), membercmd.StatusCommand(d.Client), membercmd.ExplainCommand(d.Client),
 		keyCommand(), idCommand(settings), cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root
 }
 
 func preheatCommand(client func(*cobra.Command) (*admin.Client, error)) *cobra.Command {
-	var flags cli.PullFlags
+	var flags membercmd.PullFlags
 	wait, lazy := false, false
 	cmd := &cobra.Command{
 		Use: "preheat IMAGE…", Short: "Fetch images now, before anybody asks",

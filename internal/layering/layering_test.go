@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"go/parser"
 	"go/token"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -95,6 +96,28 @@ func TestDependenciesPointDown(t *testing.T) {
 		}
 		if reason := siblings[from+" "+to]; reason == "" && !r.allows(to) {
 			t.Errorf("%s imports %s; packages below %s may import %q", from, to, r.below, r.may)
+		}
+	}
+}
+
+// lazyfs runs on every node beside the peer: it links neither libp2p nor the
+// registry's client, which would cost it some 10 MiB of memory to do nothing.
+func TestLazyfsLinksNothingOfTheSwarm(t *testing.T) {
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", module+"cmd/lazyfs")
+	list.Env = append(os.Environ(), "GOOS=linux")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for pkg := range strings.Lines(string(out)) {
+		pkg = strings.TrimSpace(pkg)
+		for _, unwanted := range []string{
+			"github.com/libp2p", module + "distribution/", module + "registryproxy", module + "internal/config/members",
+			"github.com/google/go-containerregistry/pkg/v1/remote",
+		} {
+			if strings.HasPrefix(pkg, unwanted) {
+				t.Errorf("cmd/lazyfs links %s", pkg)
+			}
 		}
 	}
 }

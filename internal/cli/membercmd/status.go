@@ -1,4 +1,4 @@
-package cli
+package membercmd
 
 import (
 	"encoding/json"

@@ -1,14 +1,13 @@
-package cli
+package membercmd
 
 import (
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/shoal-project/shoal/internal/admin"
+	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/progress"
 	"github.com/shoal-project/shoal/internal/pull"
 )
@@ -16,7 +15,7 @@ import (
 // PullFlags are those of the commands that bring images in.
 type PullFlags struct {
 	platforms   []string
-	credentials Credentials
+	credentials cli.Credentials
 	quiet, json bool
 }
 
@@ -66,24 +65,9 @@ func (f *PullFlags) display(w io.Writer) progress.Display {
 	case f.quiet:
 		return progress.Quiet(w)
 	}
-	width, ok := Terminal(w)
+	width, ok := cli.Terminal(w)
 	if !ok {
 		return progress.Plain(w, time.Now)
 	}
 	return progress.Bars(w, width, time.Now)
-}
-
-// Terminal tells whether w is a terminal, and how to ask for its width.
-func Terminal(w io.Writer) (width func() int, ok bool) {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil, false
-	}
-	return func() int {
-		columns, _, err := term.GetSize(int(file.Fd()))
-		if err != nil || columns <= 0 {
-			return 80
-		}
-		return columns
-	}, true
 }
