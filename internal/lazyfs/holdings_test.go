@@ -4,6 +4,7 @@ package lazyfs
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -76,7 +77,10 @@ func TestHeldImage(t *testing.T) {
 		t.Errorf("left mounted: %v (%v)", left, err)
 	}
 	w.answer()
-	w.eventually("unpinned", func() bool { return len(w.peer.Pins()) == 0 })
+	w.eventually("removed from the store", func() bool {
+		left, err := filepath.Glob(filepath.Join(w.peer.Dir, "??", "*"))
+		return err == nil && len(w.peer.Pins()) == 0 && len(left) == 0
+	})
 }
 
 func TestHeldAcrossARestart(t *testing.T) {

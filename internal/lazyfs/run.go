@@ -194,7 +194,7 @@ func (d *Daemon) unpin(r *Record) error {
 		d.forget(r)
 		return nil
 	}
-	if err := d.peer.Unpin(ctx, pinName(r.Image.Tree), false); err != nil {
+	if err := d.peer.Unpin(ctx, pinName(r.Image.Tree), r.Free); err != nil {
 		return err
 	}
 	d.forget(r)
