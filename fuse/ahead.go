@@ -69,7 +69,7 @@ func (h *handles) init() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.open = map[uint64]*reader{}
-	h.life = uint64(rand.Uint32()) << 32
+	h.life = uint64(rand.Uint32()>>1) << 32 // handleBit is for others
 }
 
 // give is the next file handle.

@@ -100,8 +100,8 @@ func TestHabitsAreForgotten(t *testing.T) {
 		}
 		handles[out.Fh] = true
 	}
-	if len(handles) != 3 || len(r.fs.handles.open) != 3 || len(r.fs.backings.open) != 3 {
-		t.Fatalf("%d handles, %d habits, %d backings", len(handles), len(r.fs.handles.open), len(r.fs.backings.open))
+	if len(handles) != 3 || len(r.fs.handles.open) != 3 || len(r.fs.backings.slots) != 3 {
+		t.Fatalf("%d handles, %d habits, %d backings", len(handles), len(r.fs.handles.open), len(r.fs.backings.slots))
 	}
 	for fh := range handles {
 		in := &gofuse.ReleaseIn{Fh: fh}
@@ -109,7 +109,7 @@ func TestHabitsAreForgotten(t *testing.T) {
 		r.Release(nil, in)
 		r.Release(nil, in) // of a handle that is not known
 	}
-	if n := len(r.fs.handles.open) + len(r.fs.backings.open) + len(r.fs.backings.current); n != 0 {
+	if n := len(r.fs.handles.open) + len(r.fs.backings.slots) + len(r.fs.backings.current); n != 0 {
 		t.Errorf("%d left", n)
 	}
 	h := handles2(maxHandles)

@@ -14,25 +14,17 @@ import (
 // connection is the kernel's end, once it is mounted. Its methods do nothing
 // before and after that.
 type connection struct {
-	mu     sync.RWMutex
-	dir    string
-	init   []byte // the kernel's first request
-	server *gofuse.Server
-	number string   // of the mount's device, once it is known
-	device *os.File // a descriptor of our own, besides the server's
-	served chan struct{}
+	mu      sync.RWMutex
+	session Session
+	server  *gofuse.Server
+	device  *os.File // a descriptor of our own, besides the server's
+	served  chan struct{}
 }
 
-func (c *connection) set(dir string, server *gofuse.Server, device *os.File, init []byte) {
+func (c *connection) set(s Session, server *gofuse.Server, device *os.File) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dir, c.server, c.device, c.init, c.served = dir, server, device, init, make(chan struct{})
-}
-
-func (c *connection) known(number string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.number = number
+	c.session, c.server, c.device, c.served = s, server, device, make(chan struct{})
 }
 
 // abort makes the kernel give the connection up. If it has done so already, that
@@ -43,7 +35,7 @@ func (c *connection) abort() error {
 	if c.device == nil {
 		return nil
 	}
-	if err := abortConnection(c.number); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := abortConnection(c.session.Device); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return nil
@@ -54,14 +46,14 @@ func (c *connection) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.device.Close()
-	c.dir, c.number, c.server, c.device = "", "", nil, nil
+	c.session, c.server, c.device = Session{}, nil, nil
 	close(c.served)
 }
 
 func (c *connection) current() (server *gofuse.Server, dir string, served <-chan struct{}) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.server, c.dir, c.served
+	return c.server, c.session.Dir, c.served
 }
 
 // rootChanged drops what the kernel knows of the directory of images, and of an
@@ -80,20 +72,28 @@ func (c *connection) rootChanged(removed string) {
 	server.InodeNotify(root, 0, 0)
 }
 
-// register makes the kernel keep an open file to read from.
-func (c *connection) register(file *os.File) (id int32, ok bool) {
+// register makes the kernel keep an open file to read from; 0 if it refuses.
+func (c *connection) register(file *os.File) int32 {
 	server, _, _ := c.current()
 	if server == nil {
-		return 0, false
+		return 0
 	}
 	id, errno := server.RegisterBackingFd(&gofuse.BackingMap{Fd: int32(file.Fd())})
-	return id, errno == 0 && id > 0
+	if errno != 0 {
+		return 0
+	}
+	return max(id, 0)
 }
 
-func (c *connection) unregister(id int32) {
-	if server, _, _ := c.current(); server != nil {
-		_ = server.UnregisterBackingFd(id) // fails only if the connection has ended, and the id with it
+func (c *connection) unregister(id int32) error {
+	server, _, _ := c.current()
+	if server == nil {
+		return nil
 	}
+	if errno := server.UnregisterBackingFd(id); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // dead tells whether the kernel gave the connection up, so that nobody waits for
@@ -104,7 +104,5 @@ func (c *connection) dead() bool {
 	if c.device == nil {
 		return false
 	}
-	fds := []unix.PollFd{{Fd: int32(c.device.Fd())}}
-	n, err := unix.Poll(fds, 0)
-	return err == nil && n > 0 && fds[0].Revents&unix.POLLERR != 0
+	return isDead(c.device)
 }

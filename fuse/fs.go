@@ -31,6 +31,8 @@ type FS struct {
 	mu      sync.Mutex                        // held to change images; never by requests
 	images  atomic.Pointer[map[uint32]*Image] // never changed in place
 	changed atomic.Int64                      // when images changed, Unix nanoseconds
+
+	expected atomic.Pointer[expected] // never changed in place; f.mu to change it
 }
 
 // New makes a file system without images. A nil m counts for nobody.
@@ -43,8 +45,11 @@ func New(cfg Config, log *slog.Logger, m *Metrics) (*FS, error) {
 	}
 	f := &FS{cfg: cfg, log: log, metrics: m, bytes: newByteCounters(m)}
 	f.handles.init()
-	f.backings.init()
+	if err := f.backings.init(); err != nil {
+		return nil, err
+	}
 	f.setImages(map[uint32]*Image{})
+	f.expected.Store(&expected{})
 	return f, nil
 }
 
@@ -82,6 +87,7 @@ func (f *FS) insert(id uint32, name string, tree *erofs.Image, c Content) (*Imag
 	next := maps.Clone(*f.images.Load())
 	next[id] = im
 	f.setImages(next)
+	f.arrived(id)
 	return im, nil
 }
 
@@ -110,7 +116,6 @@ func (f *FS) take(id uint32) (*Image, error) {
 		return nil, errors.New("there is no such image")
 	}
 	err := im.close()
-	f.backings.forget(id)
 	next := maps.Clone(*f.images.Load())
 	delete(next, id)
 	f.setImages(next)
@@ -144,6 +149,9 @@ func (f *FS) setImages(m map[uint32]*Image) {
 // removeAll is the end of the file system.
 func (f *FS) removeAll() error {
 	var errs []error
+	for id := range *f.expected.Load() {
+		f.Unexpect(id)
+	}
 	for _, im := range f.Images() {
 		errs = append(errs, f.Remove(im.id))
 	}

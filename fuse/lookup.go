@@ -63,7 +63,7 @@ func (r *requests) lookupImage(name string, out *gofuse.EntryOut) gofuse.Status 
 		r.fs.rootAttr(&out.Attr)
 		return gofuse.OK
 	}
-	im := r.fs.named(name)
+	im := r.fs.awaitNamed(name)
 	if im == nil || !im.hold() {
 		return gofuse.ENOENT // not remembered: the image may come
 	}

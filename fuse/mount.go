@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"unsafe"
+	"runtime"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -20,9 +20,13 @@ var ErrMounted = errors.New("the file system is mounted already")
 // Mount makes the file system appear at dir, for [FS.Serve] to serve: until that
 // runs, whoever looks at dir waits. Set-uid bits and device nodes count, and all
 // users may look, as in any root of a container.
-func (f *FS) Mount(dir string) error {
-	if server, at, _ := f.conn.current(); server != nil {
-		return fmt.Errorf("mount at %s: %w at %s", dir, ErrMounted, at)
+func (f *FS) Mount(dir string) error { return f.MountKept(dir, "") }
+
+// MountKept is Mount with the table of open files in a new file of its own, at the
+// path opens, so that another process can [FS.Resume] what this one leaves.
+func (f *FS) MountKept(dir, opens string) error {
+	if err := f.mountable(); err != nil {
+		return fmt.Errorf("mount at %s: %w", dir, err)
 	}
 	dir, err := filepath.Abs(dir)
 	if err == nil {
@@ -41,37 +45,71 @@ func (f *FS) Mount(dir string) error {
 		device.Close()
 		return fmt.Errorf("mount at %s: %w", dir, err)
 	}
-	if err := f.attach(dir, device); err != nil {
+	if err := f.attach(dir, opens, device); err != nil {
 		device.Close()
 		return fmt.Errorf("mount at %s: %w", dir, errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH)))
-	}
-	number, err := deviceAt(dir)
-	if err == nil {
-		f.conn.known(number)
-		err = setReadAhead(number, f.cfg.ReadAhead)
-	}
-	if err != nil {
-		f.log.Warn("the kernel's read-ahead stays as it is; sequential reads will be slower", "error", err)
 	}
 	return nil
 }
 
-// attach answers the kernel's first request. The server is given a descriptor of
-// its own, under the name by which it takes connections that others have mounted.
-func (f *FS) attach(dir string, device *os.File) error {
-	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return fmt.Errorf("duplicate the connection: %w", err)
+func (f *FS) mountable() error {
+	if server, at, _ := f.conn.current(); server != nil {
+		return fmt.Errorf("%w at %s", ErrMounted, at)
 	}
-	// The server closes fd, also when it fails after it read the first request.
-	server, err := gofuse.NewServer(&requests{refusals: newRefusals(), fs: f}, fmt.Sprintf("/dev/fd/%d", fd), f.options())
-	if err != nil {
-		return fmt.Errorf("answer the kernel's first request: %w", err)
-	}
-	settings := server.KernelSettings()
-	first := unsafe.Slice((*byte)(unsafe.Pointer(settings)), unsafe.Sizeof(*settings))
-	f.conn.set(dir, server, device, append([]byte(nil), first...))
 	return nil
+}
+
+// attach answers the kernel's first request, and keeps both.
+func (f *FS) attach(dir, opens string, device *os.File) error {
+	number, err := deviceAt(dir)
+	if err != nil {
+		return err
+	}
+	table, err := createOpens(opens)
+	if err != nil {
+		return err
+	}
+	if err := f.backings.use(table); err != nil {
+		return err
+	}
+	first, err := firstRequest(device)
+	if err != nil {
+		return err
+	}
+	s, err := handshake(f.requests(), f.options(), first)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Write(int(device.Fd()), s.reply); err != nil {
+		return errors.Join(fmt.Errorf("answer the kernel's first request: %w", err), s.giveUp())
+	}
+	if err := s.connect(device); err != nil {
+		return err
+	}
+	f.connected(Session{Dir: dir, Device: number, Config: f.cfg, Init: first, Reply: s.reply}, s, device)
+	return nil
+}
+
+func (f *FS) requests() *requests { return &requests{refusals: newRefusals(), fs: f} }
+
+// connected is the end of every way to a connection.
+func (f *FS) connected(of Session, s *served, device *os.File) {
+	f.conn.set(of, s.Server, device)
+	if err := setReadAhead(of.Device, f.cfg.ReadAhead); err != nil {
+		f.log.Warn("the kernel's read-ahead stays as it is; sequential reads will be slower", "error", err)
+	}
+	touchHeap()
+}
+
+// freshHeap is how much of the heap is touched before requests come.
+const freshHeap = 16 << 20
+
+// touchHeap has the buffers for requests come from memory that was used before.
+// If a process is killed just when the kernel copies a request into a page that it
+// still has to provide, that request fails instead of waiting for the next process.
+func touchHeap() {
+	clear(make([]byte, freshHeap))
+	runtime.GC()
 }
 
 // options are what the kernel is told at the start, and must be the same in a
@@ -97,7 +135,7 @@ func (f *FS) options() *gofuse.MountOptions {
 
 // Serve answers the kernel until the file system is unmounted, by [FS.Close] or
 // from outside; then all images are removed. It must be called once after each
-// [FS.Mount].
+// [FS.Mount] or [FS.Resume].
 func (f *FS) Serve() error {
 	server, dir, _ := f.conn.current()
 	if server == nil {
@@ -105,7 +143,6 @@ func (f *FS) Serve() error {
 	}
 	server.Serve()
 	f.handles.init()
-	f.backings.init()
 	if err := f.end(); err != nil {
 		return fmt.Errorf("end of the mount at %s: %w", dir, err)
 	}
@@ -115,7 +152,7 @@ func (f *FS) Serve() error {
 // end lets Close and Abort return only when all is removed.
 func (f *FS) end() error {
 	defer f.conn.ended()
-	return f.removeAll()
+	return errors.Join(f.removeAll(), f.backings.init())
 }
 
 // Close unmounts the file system and waits for Serve to end. While anything uses
@@ -145,20 +182,4 @@ func (f *FS) unmount(flags int, also func() error) error {
 	}
 	<-served
 	return nil
-}
-
-// Session is what a process needs, besides a descriptor of the connection, to
-// take a mount over from another: the file system made with the same settings and
-// images, and the kernel's first request to be answered again in the same way.
-type Session struct {
-	Dir    string
-	Config Config
-	Init   []byte
-}
-
-// Session describes the mount, or is false if there is none.
-func (f *FS) Session() (Session, bool) {
-	f.conn.mu.RLock()
-	defer f.conn.mu.RUnlock()
-	return Session{Dir: f.conn.dir, Config: f.cfg, Init: f.conn.init}, f.conn.server != nil
 }

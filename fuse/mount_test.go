@@ -75,7 +75,7 @@ func mounted(t *testing.T, cfg Config) (*FS, string) {
 		if fds := devices(t); fds != before {
 			t.Errorf("%d descriptors of /dev/fuse are open, not %d", fds, before)
 		}
-		if n := len(f.handles.open) + len(f.backings.open) + len(f.backings.current) + len(f.Images()); n != 0 {
+		if n := len(f.handles.open) + len(f.backings.slots) + len(f.backings.current) + len(f.Images()); n != 0 {
 			t.Errorf("%d handles, backings and images are left", n)
 		}
 	})

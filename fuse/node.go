@@ -46,7 +46,7 @@ func (im *Image) node(nid uint64) (uint64, error) {
 // failure there is nothing to release.
 func (r *requests) hold(node uint64) (*Image, erofs.Inode, gofuse.Status) {
 	id, nid := splitNode(node)
-	im := r.fs.image(id)
+	im := r.fs.await(id)
 	if im == nil || !im.hold() {
 		return nil, erofs.Inode{}, stale
 	}

@@ -25,14 +25,17 @@ func (r *requests) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.O
 		return gofuse.EINVAL
 	}
 	im.opens.Add(1)
-	out.Fh = r.fs.handles.give()
-	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_NOFLUSH
-	if id, ok := r.passthrough(cancel, im, &n, in, out.Fh); ok {
-		out.BackingID = id
+	o, st := r.way(cancel, im, &n, in)
+	if st != gofuse.OK {
+		return st
+	}
+	if out.Fh = o.fh; o.id > 0 {
+		out.BackingID = o.id
 		out.OpenFlags = gofuse.FOPEN_PASSTHROUGH | gofuse.FOPEN_NOFLUSH
 		r.fs.metrics.Opens.WithLabelValues("passthrough").Inc()
 		return gofuse.OK
 	}
+	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_NOFLUSH
 	r.fs.metrics.Opens.WithLabelValues("copy").Inc()
 	return gofuse.OK
 }
@@ -40,24 +43,37 @@ func (r *requests) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.O
 // Release ends an open file.
 func (r *requests) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 	r.fs.handles.forget(in.Fh)
-	r.fs.backings.release(in.Fh, &r.fs.conn)
+	r.fs.backings.release(in.Fh, r.fs.conn.unregister)
 }
 
-// passthrough is the backing id by which a file is opened, if it can be.
-func (r *requests) passthrough(cancel <-chan struct{}, im *Image, n *erofs.Inode, in *gofuse.OpenIn, fh uint64) (int32, bool) {
+// way decides how a file is read.
+func (r *requests) way(cancel <-chan struct{}, im *Image, n *erofs.Inode, in *gofuse.OpenIn) (opened, gofuse.Status) {
 	if !r.fs.cfg.Passthrough || n.Size < max(r.fs.cfg.PassthroughMin, 1) {
-		return 0, false
+		return opened{fh: r.fs.handles.give()}, gofuse.OK
 	}
 	s := im.whole(n)
 	if s == nil {
-		return 0, false
+		return opened{fh: r.fs.handles.give()}, gofuse.OK
 	}
-	if s.opened() == nil {
+	f := file{in.NodeId, im.generation}
+	if s.opened() == nil && !r.fs.backings.known(f) {
 		w := im.beginWait(cancel, in.Pid, s, 0, 0)
 		w.until(s.open().done)
 		w.end()
 	}
-	return r.fs.backings.take(in.NodeId, fh, s, r.fs)
+	return r.fs.backings.take(f, in.Unique, func() int32 { return r.fs.back(s) })
+}
+
+// back gives the kernel the object's file to read from, if it can be had whole.
+func (f *FS) back(s *slot) int32 {
+	if !s.backable() {
+		return 0
+	}
+	id := f.conn.register(s.opened().File())
+	if id == 0 {
+		f.metrics.Refused.Inc()
+	}
+	return id
 }
 
 // whole tells the object that has exactly the bytes of a file, hole or not, from
