@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/internal/admin"
 )
 
@@ -16,6 +17,10 @@ type Server struct {
 	Open func(ctx context.Context, r OpenRequest, tell func(Progress)) (*Image, error)
 	// Fetch makes bytes of an object present and tells which blocks are.
 	Fetch func(ctx context.Context, r FetchRequest) (*chunk.Bitmap, error)
+	// Find tells what an image is.
+	Find func(ctx context.Context, r FindRequest) (*Found, error)
+	// Blob brings a blob into the store, whole, and keeps it there until closed.
+	Blob  func(ctx context.Context, r BlobRequest, tell func(done, total int64)) (distribution.Reader, error)
 	Store chunk.Store
 	Dir   string // of the store
 	// Bytes tells an object's bytes by source.
@@ -32,6 +37,8 @@ func (s *Server) Routes() []admin.Route {
 	return []admin.Route{
 		local("POST /v1/remote/open", s.open),
 		local("POST /v1/remote/fetch", s.fetch),
+		local("POST /v1/remote/find", s.find),
+		local("POST /v1/remote/blob", s.blob),
 		local("PUT /v1/remote/pins/{name}", s.pin),
 		local("DELETE /v1/remote/pins/{name}", s.unpin),
 		local("GET /v1/remote/store", s.store),

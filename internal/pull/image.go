@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
@@ -19,6 +21,9 @@ type Image struct {
 	ConfigID chunk.Digest
 	Layers   []v1.Descriptor
 	Config   *v1.ConfigFile
+	// Documents are what was read on the way, all of it in the store: the indexes
+	// from the one that the name stands for on, the manifest, and the config.
+	Documents []v1.Descriptor
 }
 
 // Image reads the manifest and the config of one platform's image, and brings
@@ -32,6 +37,7 @@ func (p *Puller) Image(ctx context.Context, r Request) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", r.Image, err)
 	}
+	slices.Reverse(image.Documents)
 	image.Source = w.src
 	if w.own.Load() {
 		image.Source = asNode(w.src)
@@ -60,13 +66,29 @@ func (w *walk) descend(ctx context.Context, d chunk.Digest, depth int) (*Image, 
 		if err != nil {
 			return nil, err
 		}
-		return w.descend(ctx, next, depth+1)
+		image, err := w.descend(ctx, next, depth+1)
+		if err == nil {
+			image.Documents = append(image.Documents, document(d, body, index.MediaType, types.OCIImageIndex))
+		}
+		return image, err
 	}
 	manifest, err := v1.ParseManifest(bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", d, err)
 	}
-	return w.configured(ctx, d, manifest)
+	image, err := w.configured(ctx, d, manifest)
+	if err == nil {
+		image.Documents = append(image.Documents, document(d, body, manifest.MediaType, types.OCIManifestSchema1))
+	}
+	return image, err
+}
+
+// document describes what was read; one that does not say what it is, is OCI's.
+func document(d chunk.Digest, body []byte, said, otherwise types.MediaType) v1.Descriptor {
+	if said == "" {
+		said = otherwise
+	}
+	return v1.Descriptor{MediaType: said, Size: int64(len(body)), Digest: v1.Hash{Algorithm: "sha256", Hex: d.Hex()}}
 }
 
 // configured reads the config beside a manifest.
@@ -83,5 +105,8 @@ func (w *walk) configured(ctx context.Context, d chunk.Digest, manifest *v1.Mani
 	if err != nil {
 		return nil, fmt.Errorf("config %s: %w", config, err)
 	}
-	return &Image{Manifest: d, ConfigID: config, Layers: manifest.Layers, Config: file}, nil
+	return &Image{
+		Manifest: d, ConfigID: config, Layers: manifest.Layers, Config: file,
+		Documents: []v1.Descriptor{document(config, body, manifest.Config.MediaType, types.OCIConfigJSON)},
+	}, nil
 }

@@ -30,11 +30,7 @@ func (o *Opener) find(ctx context.Context, r nodeapi.OpenRequest) (*found, error
 		}
 		return f, err
 	}
-	request := pull.Request{Image: r.Image, Authorization: r.Authorization}
-	if r.Platform != "" {
-		request.Platforms = []string{r.Platform}
-	}
-	said, err := o.Images.Image(ctx, request)
+	said, err := o.Images.Image(ctx, pullRequest(r.Image, r.Platform, r.Authorization))
 	if err != nil {
 		return nil, err
 	}
