@@ -4,59 +4,68 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-project/shoal/internal/cri"
 )
 
-// containerd is a running containerd with CRI, told to use a mirror.
+// containerd is a running containerd.
 type containerd struct {
 	*process
-	socket string
-	hosts  string // certs.d
+	config cri.Containerd
+	pods   *cri.Client
 }
 
-const containerdConfig = `version = 2
-root = "%[1]s/root"
-state = "%[1]s/state"
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
-[grpc]
-  address = "%[1]s/c.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "%[1]s/opt"
-[plugins."io.containerd.grpc.v1.cri".registry]
-  config_path = "%[1]s/certs.d"
-`
-
-// startContainerd sends everything for both registries to a mirror, also what the
+// startContainerd sends everything for the registries to a mirror, also what the
 // mirror does not have.
-func startContainerd(t *testing.T, mirror string, o origins) *containerd {
+func startContainerd(t *testing.T, config cri.Containerd, mirror string, registries ...string) *containerd {
 	t.Helper()
-	dir := directory(t)
-	c := &containerd{socket: dir + "/c.sock", hosts: dir + "/certs.d"}
-	writeFile(t, dir+"/config.toml", fmt.Sprintf(containerdConfig, dir))
-	for _, r := range []string{o.public.Host(), o.private.Host()} {
-		writeFile(t, filepath.Join(c.hosts, r, "hosts.toml"), fmt.Sprintf(
-			"server = \"http://%[1]s\"\n[host.\"http://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", mirror))
+	config.Dir = directory(t)
+	c := &containerd{config: config, pods: must(cri.Dial(config.Socket()))(t)}
+	if err := config.Write(); err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { unmountUnder(t, dir); removeGroups() })
-	c.process = launch(t, here, dir, nil, "containerd", "-c", dir+"/config.toml")
-	c.await(t, "its socket", func(context.Context) error {
-		_, err := try(t, nil, "ctr", "-a", c.socket, "version")
-		return err
+	for _, r := range registries {
+		if err := config.Mirror(r, mirror); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { unmountUnder(t, config.Dir); removeGroups() })
+	c.run(t)
+	t.Cleanup(func() {
+		if err := c.pods.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return c
 }
 
+// run starts it, perhaps again, and returns when it runs containers and pods.
+func (c *containerd) run(t *testing.T) {
+	t.Helper()
+	c.process = launch(t, here, c.config.Dir, nil, "containerd", "-c", c.config.ConfigFile())
+	c.await(t, "its readiness", func(ctx context.Context) error {
+		if _, err := try(t, nil, "ctr", "-a", c.config.Socket(), "version"); err != nil {
+			return err
+		}
+		return c.pods.Ready(ctx)
+	})
+}
+
 // ctr runs a command of containerd's client in our namespace, whose name is
 // also the parent of its control groups.
-func (c *containerd) ctr(t *testing.T, args ...string) string {
+func (c *containerd) ctr(t testing.TB, args ...string) string {
 	t.Helper()
-	return command(t, nil, append([]string{"ctr", "-a", c.socket, "-n", groupName()}, args...)...)
+	return must(c.tryCtr(t, args...))(t)
+}
+
+func (c *containerd) tryCtr(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	return try(t, nil, append([]string{"ctr", "-a", c.config.Socket(), "-n", groupName()}, args...)...)
 }
 
 // unmountUnder detaches what an engine left mounted, deepest first.

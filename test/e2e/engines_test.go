@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/shoal-project/shoal/internal/cri"
 	"github.com/shoal-project/shoal/internal/testimage"
 )
 
@@ -62,7 +63,9 @@ func TestEngines(t *testing.T) {
 	mark := must(o.public.Mark(t.Context()))(t)
 	mirror := startPeer(t, loopback(), nil, o.reach()).registry
 	t.Run("docker", func(t *testing.T) { testDocker(t, startDocker(t, mirror), prefixed(mirror, o), c) })
-	t.Run("containerd", func(t *testing.T) { testContainerd(t, startContainerd(t, mirror, o), o, c) })
+	t.Run("containerd", func(t *testing.T) {
+		testContainerd(t, startContainerd(t, cri.Containerd{}, mirror, o.public.Host(), o.private.Host()), o, c)
+	})
 	t.Run("podman", func(t *testing.T) { testPodman(t, newPodman(t, prefixed(mirror, o)), prefixed(mirror, o), c) })
 	t.Run("skopeo", func(t *testing.T) { testSkopeo(t, prefixed(mirror, o), c) })
 	// Whatever the engines asked for, in whatever way, came from there once.
@@ -146,7 +149,7 @@ func testDocker(t *testing.T, d *docker, prefix string, c catalogue) {
 func testContainerd(t *testing.T, d *containerd, o origins, c catalogue) {
 	check := func(ref string, top remote.Taggable, img v1.Image, flags ...string) {
 		t.Helper()
-		d.ctr(t, append(append([]string{"images", "pull", "--hosts-dir", d.hosts}, flags...), ref)...)
+		d.ctr(t, append(append([]string{"images", "pull", "--hosts-dir", d.config.Hosts()}, flags...), ref)...)
 		want := items(t, img)
 		if index, ok := top.(v1.ImageIndex); ok {
 			want = append(want, items(t, index)[0])
@@ -170,21 +173,18 @@ func testContainerd(t *testing.T, d *containerd, o origins, c catalogue) {
 			t.Errorf("%s says %q", ref, out)
 		}
 	}
-	if _, err := try(t, nil, "ctr", "-a", d.socket, "-n", groupName(), "images", "pull", "--hosts-dir", d.hosts,
-		"--user", userName+":wrong", o.private.Host()+"/library/boot:gzip"); err == nil {
+	if _, err := d.tryCtr(t, "images", "pull", "--hosts-dir", d.config.Hosts(), "--user", userName+":wrong", o.private.Host()+"/library/boot:gzip"); err == nil {
 		t.Error("a wrong password was accepted")
 	}
-	client := dialCRI(d.socket)
-	defer client.close()
 	for tag, img := range c.boot {
-		id, err := client.pullImage(t.Context(), o.public.Host()+"/library/boot:"+tag)
+		id, err := d.pods.Pull(t.Context(), o.public.Host()+"/library/boot:"+tag)
 		if err != nil {
 			t.Error(err)
 		} else if want := must(img.ConfigName())(t).String(); id != want {
 			t.Errorf("CRI pulled %s, want %s", id, want)
 		}
 	}
-	if _, err := client.pullImage(t.Context(), o.public.Host()+"/library/none:v1"); err == nil {
+	if _, err := d.pods.Pull(t.Context(), o.public.Host()+"/library/none:v1"); err == nil {
 		t.Error("CRI pulled an image that does not exist")
 	}
 }

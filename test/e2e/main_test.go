@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-project/shoal/internal/cri"
 	"github.com/shoal-project/shoal/internal/treelist"
 )
 
@@ -75,7 +76,7 @@ func build(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "../../cmd/peer", "../../cmd/supernode", "../../cmd/lazyfs")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "../../cmd/peer", "../../cmd/supernode", "../../cmd/lazyfs", cri.PauseProgram)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w: %s", err, out)
