@@ -18,6 +18,14 @@ type Layer struct {
 	DiffID chunk.Digest `cbor:"3,keyasint"` // of its plain bytes
 }
 
+// View is what a tree is to show.
+type View struct {
+	Layers []Layer // the lowest first
+	// Lower asks for the last layer alone, as a lower directory of overlayfs over
+	// those of the others.
+	Lower bool
+}
+
 // How a peer has the tree of an image derived.
 type (
 	// Derive asks the supernode for an image's tree. ID is the peer's own number
@@ -27,7 +35,8 @@ type (
 		Registry      string  `cbor:"2,keyasint"`
 		Repository    string  `cbor:"3,keyasint"`
 		Authorization string  `cbor:"4,keyasint,omitempty"`
-		Layers        []Layer `cbor:"5,keyasint"` // the lowest first
+		Layers        []Layer `cbor:"5,keyasint"`           // as in View
+		Lower         bool    `cbor:"6,keyasint,omitempty"` // as in View
 	}
 	// Deriving tells how far that is, in bytes of blobs.
 	Deriving struct {
@@ -52,6 +61,9 @@ func (m *Derive) Validate() error {
 	}
 	if len(m.Layers) > MaxLayers {
 		return bound(false, "%d layers", len(m.Layers))
+	}
+	if m.Lower && len(m.Layers) == 0 {
+		return bound(false, "the last of no layers")
 	}
 	for _, l := range m.Layers {
 		if err := validSize(l.Size); err != nil {

@@ -23,7 +23,7 @@ const bindingContext = "shoal tree 1\n"
 // comes before the key:
 //
 //	8 bytes  "shoal.tb"
-//	1 byte   version, 1
+//	1 byte   1 for the form [FormRoot], 2 for [FormLower]
 //	2 bytes  the number of layers
 //	32 bytes a layer's diffID, lowest first
 //	32 bytes tree
@@ -31,15 +31,15 @@ const bindingContext = "shoal tree 1\n"
 //	32 bytes key
 //	64 bytes signature
 const (
-	bindingMagic   = "shoal.tb"
-	bindingVersion = 1
-	bindingHeader  = len(bindingMagic) + 1 + 2
-	bindingFixed   = bindingHeader + 32 + 8 + ed25519.PublicKeySize + ed25519.SignatureSize
+	bindingMagic  = "shoal.tb"
+	bindingHeader = len(bindingMagic) + 1 + 2
+	bindingFixed  = bindingHeader + 32 + 8 + ed25519.PublicKeySize + ed25519.SignatureSize
 )
 
 // Binding states that a tree is what the layers with these diffIDs, the lowest
-// first, come to. Its signer has merged them.
+// first, come to in a form. Its signer has merged them.
 type Binding struct {
+	Form      Form
 	DiffIDs   []chunk.Digest
 	Tree      chunk.Digest
 	Size      int64             // of the tree in bytes
@@ -48,6 +48,9 @@ type Binding struct {
 }
 
 func (b *Binding) validate() error {
+	if b.Form != FormRoot && (b.Form != FormLower || len(b.DiffIDs) == 0) {
+		return fmt.Errorf("%w: form %d of %d layers", ErrBinding, b.Form, len(b.DiffIDs))
+	}
 	if len(b.DiffIDs) > MaxLayers {
 		return fmt.Errorf("%w: %d layers, more than %d", ErrBinding, len(b.DiffIDs), MaxLayers)
 	}
@@ -60,7 +63,7 @@ func (b *Binding) validate() error {
 // appendBody appends what is signed, less the context.
 func (b *Binding) appendBody(p []byte) []byte {
 	p = append(p, bindingMagic...)
-	p = append(p, bindingVersion)
+	p = append(p, 1+byte(b.Form))
 	p = binary.BigEndian.AppendUint16(p, uint16(len(b.DiffIDs)))
 	for i := range b.DiffIDs {
 		p = append(p, b.DiffIDs[i][:]...)
@@ -123,14 +126,14 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 // ParseBinding reads the binary form, which is canonical: what parses marshals to
 // the same bytes. It proves nothing; see [Binding.Verify].
 func ParseBinding(p []byte) (*Binding, error) {
-	if len(p) < bindingFixed || string(p[:len(bindingMagic)]) != bindingMagic || p[len(bindingMagic)] != bindingVersion {
-		return nil, fmt.Errorf("%w: no version %d header", ErrBinding, bindingVersion)
+	if len(p) < bindingFixed || string(p[:len(bindingMagic)]) != bindingMagic {
+		return nil, fmt.Errorf("%w: no header", ErrBinding)
 	}
 	n := int(binary.BigEndian.Uint16(p[bindingHeader-2:]))
 	if n > MaxLayers || len(p) != bindingFixed+32*n {
 		return nil, fmt.Errorf("%w: %d bytes for %d layers", ErrBinding, len(p), n)
 	}
-	b := &Binding{DiffIDs: make([]chunk.Digest, n)}
+	b := &Binding{Form: Form(p[len(bindingMagic)] - 1), DiffIDs: make([]chunk.Digest, n)}
 	p = p[bindingHeader:]
 	for i := range b.DiffIDs {
 		p = p[copy(b.DiffIDs[i][:], p):]

@@ -55,6 +55,11 @@ func Merge(maps []*Map, w io.Writer) (*Tree, error) {
 			return nil, fmt.Errorf("merge layer %d: %w", i, err)
 		}
 	}
+	return m.write(w)
+}
+
+// write writes what was laid.
+func (m *merge) write(w io.Writer) (*Tree, error) {
 	s, err := m.source()
 	if err != nil {
 		return nil, fmt.Errorf("merge layers: %w", err)
@@ -71,6 +76,7 @@ type merge struct {
 	*tree
 	maps  []*Map
 	layer uint16 // the one at hand, counted from 1
+	alone bool   // it is to be seen alone: see [Lower]
 	entry Entry  // the one at hand
 	other Entry  // a symbolic link on the way
 

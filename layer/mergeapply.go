@@ -9,10 +9,10 @@ import (
 func (m *merge) apply(o origin, e *Entry) error {
 	if e.Type == Opaque {
 		dir, err := m.directory(e.Path)
-		if err == nil {
-			m.hide(dir)
+		if err != nil {
+			return err
 		}
-		return err
+		return m.conceal(dir)
 	}
 	if e.Path == "" {
 		return nil // containerd does not heed the root's entry
@@ -28,16 +28,21 @@ func (m *merge) apply(o origin, e *Entry) error {
 	at := m.lookup(dir, base)
 	switch {
 	case e.Type == Whiteout:
-		m.whiteout(at)
-		return nil
+		return m.whiteout(at)
 	case at != 0 && e.Type == Dir && m.inodes[m.names[at].inode].kind == Dir:
 		m.names[at].layer = m.layer
 		m.inodes[m.names[at].inode].setAttrs(o)
 		return nil
-	case at != 0:
+	}
+	concealed := at != 0 && m.inodes[m.names[at].inode].kind == Whiteout
+	if at != 0 {
 		m.cut(at)
 	}
-	return m.place(dir, base, o, e)
+	if err := m.place(dir, base, o, e); err != nil || !concealed || e.Type != Dir {
+		return err
+	}
+	m.inodes[m.names[m.lookup(dir, base)].inode].opaque = true
+	return nil
 }
 
 // place gives an entry its name, which is not there.
@@ -53,8 +58,10 @@ func (m *merge) place(dir uint32, base string, o origin, e *Entry) error {
 		}
 		m.inodes[at].setAttrs(o)
 		return m.add(dir, base, at, m.layer)
-	case e.Type == Char && e.Rdev == 0:
+	case e.Type == Char && e.Rdev == 0 && !m.alone:
 		return nil // overlayfs's own whiteout, whose victim is gone by now
+	case e.Type == Char && e.Rdev == 0:
+		return m.blank(dir, base)
 	}
 	at, err := m.create(inode{
 		kind: e.Type, sealed: m.layer,
@@ -67,17 +74,22 @@ func (m *merge) place(dir uint32, base string, o origin, e *Entry) error {
 }
 
 // whiteout removes what lower layers have at a name.
-func (m *merge) whiteout(at uint32) {
+func (m *merge) whiteout(at uint32) error {
 	if at == 0 {
-		return
+		return nil
 	}
-	n := &m.names[at]
+	n := m.names[at]
 	switch {
+	case n.layer != m.layer && m.alone:
+		text := string(m.textOf(&n))
+		m.cut(at)
+		return m.blank(n.dir, text)
 	case n.layer != m.layer:
 		m.cut(at)
 	case m.inodes[n.inode].kind == Dir:
-		m.hide(n.inode)
+		return m.conceal(n.inode)
 	}
+	return nil
 }
 
 // hide removes what lower layers have in a directory, at every depth. A directory

@@ -29,7 +29,7 @@ func modeOf(kind Type) uint32 {
 		return erofs.ModeDir
 	case Symlink:
 		return erofs.ModeSymlink
-	case Char:
+	case Char, Whiteout:
 		return erofs.ModeChar
 	case Block:
 		return erofs.ModeBlock

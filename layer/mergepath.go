@@ -55,6 +55,13 @@ func (m *merge) enter(dir uint32, part string, w *way) (uint32, error) {
 		return n.inode, nil
 	case own && kind == Symlink:
 		return 0, m.redirect(n.inode, w)
+	case kind == Whiteout:
+		m.cut(at)
+		made, err := m.imply(dir, part, origin{})
+		if err == nil {
+			m.inodes[made].opaque = true
+		}
+		return made, err
 	case own:
 		return 0, fmt.Errorf("%w: a parent is not a directory", ErrUnsupported)
 	}
@@ -106,7 +113,7 @@ func (m *merge) find(to string, last bool) (uint32, error) {
 			return dir, err
 		}
 		at := m.lookup(dir, part)
-		if at == 0 || m.inodes[dir].kind != Dir {
+		if at == 0 || m.inodes[dir].kind != Dir || m.inodes[m.names[at].inode].kind == Whiteout {
 			return 0, fmt.Errorf("%w: there is no %q", ErrUnsupported, clip(to))
 		}
 		dir = m.names[at].inode

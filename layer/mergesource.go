@@ -190,6 +190,9 @@ func (s *source) Inode(i int, n *erofs.Inode, c *erofs.Content, x *[]erofs.Xattr
 	}
 	s.filter(in.kind)
 	*x = append(*x, s.entry.Xattrs...)
+	if in.opaque {
+		*x = append(*x, opaqueMark)
+	}
 	e := &s.entry
 	n.Mode, n.UID, n.GID, n.Nlink = modeOf(in.kind)|e.Mode, e.UID, e.GID, in.nlink
 	n.Sec, n.Nsec = boundTime(e.Sec, e.Nsec)
@@ -197,6 +200,8 @@ func (s *source) Inode(i int, n *erofs.Inode, c *erofs.Content, x *[]erofs.Xattr
 	case Symlink:
 		n.Mode = erofs.ModeSymlink | 0o777
 		n.Size, c.Inline = int64(len(s.content.Target)), []byte(s.content.Target)
+	case Whiteout:
+		n.Mode = erofs.ModeChar
 	case Char, Block:
 		n.Rdev = s.content.Rdev
 	case Regular:

@@ -20,6 +20,7 @@ type inode struct {
 	attrLayer, dataLayer uint16
 	sealed               uint16 // of a directory: the layer at or below whose start nothing in it comes from
 	kind                 Type
+	opaque               bool   // of a directory that is to hide what lower ones of its name have
 	nlink                uint32 // names; of a directory set at the end
 	first                uint32 // of a directory: its first name
 	up                   uint32 // of a directory: the one it lies in

@@ -8,11 +8,11 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 )
 
-// Deriver makes the tree of an image from its layers, the lowest first, fetched
-// on the word of src. Calls for one image share the work. It tells how far it is
+// Deriver makes the tree that shows a view of an image, whose layers are fetched
+// on the word of src. Calls for one view share the work. It tells how far it is
 // in bytes of blobs, one call at a time, and returns a layer.Binding in binary
 // form.
-type Deriver func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) (binding []byte, err error)
+type Deriver func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) (binding []byte, err error)
 
 const (
 	// maxDeriving bounds the images that one member waits for at a time.
@@ -55,7 +55,7 @@ func (c *Coordinator) derive(m *member, msg *distribution.Derive) *distribution.
 		last = time.Now()
 		m.tell(&distribution.Deriving{ID: msg.ID, Done: done, Total: total})
 	}
-	binding, err := c.deps.Derive(c.ctx, src, msg.Layers, tell)
+	binding, err := c.deps.Derive(c.ctx, src, distribution.View{Layers: msg.Layers, Lower: msg.Lower}, tell)
 	if err == nil {
 		return &distribution.Derived{ID: msg.ID, Binding: binding}
 	}

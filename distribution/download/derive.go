@@ -26,7 +26,7 @@ type deriving struct {
 // Derive has the supernode make an image's tree and returns the binding, in
 // binary form and not verified. It outlives lost sessions: the next supernode is
 // asked again. Tell hears how far it is, in bytes of blobs.
-func (e *Engine) Derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
+func (e *Engine) Derive(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error) {
 	if e.deps.Supernode == nil {
 		return nil, errAlone
 	}
@@ -37,7 +37,7 @@ func (e *Engine) Derive(ctx context.Context, src distribution.Source, layers []d
 		}
 	}
 	d := &deriving{tell: tell, answer: make(chan *distribution.Derived, 1), request: distribution.Derive{
-		Registry: src.Registry, Repository: src.Repository, Authorization: src.Authorization, Layers: layers,
+		Registry: src.Registry, Repository: src.Repository, Authorization: src.Authorization, Layers: view.Layers, Lower: view.Lower,
 	}}
 	if err := d.request.Validate(); err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func samples() []distribution.Message {
 		&distribution.Quarantine{Node: "c", Reason: "lied"},
 		&distribution.Recall{Object: sum(19)},
 		&distribution.Derive{ID: 1, Registry: "quay.io", Repository: "org/name", Authorization: "Basic secret",
-			Layers: []distribution.Layer{{Blob: sum(20), Size: 8, DiffID: sum(21)}}},
+			Layers: []distribution.Layer{{Blob: sum(20), Size: 8, DiffID: sum(21)}}, Lower: true},
 		&distribution.Deriving{ID: 1, Done: 3, Total: 8},
 		&distribution.Derived{ID: 1, Binding: []byte("binding"), Status: 404, Message: "no"},
 	}

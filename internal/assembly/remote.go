@@ -30,8 +30,8 @@ func (p *parts) deriver(cfg members.Remote, engine *download.Engine) (*derive.De
 
 // treeMaker gives a deriver's statements in the form in which they travel.
 func treeMaker(d *derive.Deriver) remote.Maker {
-	return func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
-		binding, err := d.Tree(ctx, src, layers, tell)
+	return func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error) {
+		binding, err := d.Tree(ctx, src, view, tell)
 		if err != nil {
 			return nil, err
 		}

@@ -150,7 +150,7 @@ func some() (map[string][]byte, []string) {
 
 func (f *fixture) tree(t *testing.T, layers ...distribution.Layer) *layer.Binding {
 	t.Helper()
-	b, err := f.Tree(t.Context(), distribution.Source{Registry: "r", Repository: "n"}, layers, func(int64, int64) {})
+	b, err := f.Tree(t.Context(), distribution.Source{Registry: "r", Repository: "n"}, distribution.View{Layers: layers}, func(int64, int64) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestLayerThatIsNotWhatItsNameSays(t *testing.T) {
 			f := setUp(t, dir)
 			l := f.layer(t, files, order...)
 			spoil(f, &l)
-			_, err := f.Tree(t.Context(), distribution.Source{}, []distribution.Layer{l}, func(int64, int64) {})
+			_, err := f.Tree(t.Context(), distribution.Source{}, distribution.View{Layers: []distribution.Layer{l}}, func(int64, int64) {})
 			if err == nil {
 				t.Fatal("a tree was made of it")
 			}
@@ -325,7 +325,7 @@ func TestDamagedStateIsMadeAnew(t *testing.T) {
 	files, order := some()
 	l := f.layer(t, files, order...)
 	b := f.tree(t, l)
-	for _, path := range []string{f.mapPath(l.DiffID), f.bindingPath(imageKey([]distribution.Layer{l}))} {
+	for _, path := range []string{f.mapPath(l.DiffID), f.bindingPath(viewKey(distribution.View{Layers: []distribution.Layer{l}}))} {
 		if err := os.Truncate(path, 100); err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,9 @@
 // later, and the next call makes them again.
 //
 // The directory: maps/<diffID>.map (package layer), trees/<key>.binding, where the
-// key is the SHA-256 over the diffIDs, and known.db, which remembers where the
-// bytes of small files lie (bbolt; it may be deleted while nobody has it open).
+// key is the SHA-256 over the diffIDs (after a byte 1 for the last layer alone),
+// and known.db, which remembers where the bytes of small files lie (bbolt; it may
+// be deleted while nobody has it open).
 //
 // A Deriver is safe for concurrent use; calls for one layer or image share the
 // work.

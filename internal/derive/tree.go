@@ -16,18 +16,18 @@ import (
 	"github.com/shoal-project/shoal/layer"
 )
 
-// Tree makes the tree of an image from its layers, the lowest first, whose blobs
-// come on the word of src. It tells how far the layers are, in bytes of blobs.
+// Tree makes the tree that shows a view of an image whose layers' blobs come on
+// the word of src. It tells how far the layers are, in bytes of blobs.
 // An error is about the image as a whole: the ordinary pull still works.
-func (d *Deriver) Tree(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) (*layer.Binding, error) {
-	if len(layers) > layer.MaxLayers {
-		return nil, fmt.Errorf("it has %d layers; at most %d can be served lazily", len(layers), layer.MaxLayers)
+func (d *Deriver) Tree(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) (*layer.Binding, error) {
+	if len(view.Layers) > layer.MaxLayers {
+		return nil, fmt.Errorf("it has %d layers; at most %d can be served lazily", len(view.Layers), layer.MaxLayers)
 	}
-	if err := d.layers(ctx, src, layers, tell); err != nil {
+	if err := d.layers(ctx, src, view.Layers, tell); err != nil {
 		return nil, err
 	}
-	key := imageKey(layers)
-	w := d.share("tree "+key.Hex(), func(ctx context.Context, _ *work) error { return d.makeTree(key, layers) })
+	key := viewKey(view)
+	w := d.share("tree "+key.Hex(), func(ctx context.Context, _ *work) error { return d.makeTree(key, view) })
 	if err := w.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -38,10 +38,13 @@ func (d *Deriver) Tree(ctx context.Context, src distribution.Source, layers []di
 	return b, nil
 }
 
-// imageKey names a list of diffIDs.
-func imageKey(layers []distribution.Layer) chunk.Digest {
+// viewKey names a list of diffIDs, and a form of its tree.
+func viewKey(view distribution.View) chunk.Digest {
 	h := sha256.New()
-	for _, l := range layers {
+	if view.Lower {
+		h.Write([]byte{byte(layer.FormLower)}) // no list of diffIDs begins with one odd byte
+	}
+	for _, l := range view.Layers {
 		h.Write(l.DiffID[:])
 	}
 	return chunk.Digest(h.Sum(nil))
@@ -105,7 +108,7 @@ func (d *Deriver) binding(key chunk.Digest) *layer.Binding {
 }
 
 // makeTree merges the maps, unless that was done before.
-func (d *Deriver) makeTree(key chunk.Digest, layers []distribution.Layer) error {
+func (d *Deriver) makeTree(key chunk.Digest, view distribution.View) error {
 	if d.binding(key) != nil {
 		return nil
 	}
@@ -116,12 +119,15 @@ func (d *Deriver) makeTree(key chunk.Digest, layers []distribution.Layer) error 
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	tree, err := d.merge(layers, file)
+	tree, err := d.merge(view, file)
 	if err != nil {
 		return err
 	}
 	b := &layer.Binding{Size: tree.Size}
-	for _, l := range layers {
+	if view.Lower {
+		b.Form = layer.FormLower
+	}
+	for _, l := range view.Layers {
 		b.DiffIDs = append(b.DiffIDs, l.DiffID)
 	}
 	if b.Tree, err = d.keepTree(file, tree.Size); err != nil {
@@ -139,19 +145,22 @@ func (d *Deriver) makeTree(key chunk.Digest, layers []distribution.Layer) error 
 	return nil
 }
 
-func (d *Deriver) merge(layers []distribution.Layer, w io.Writer) (*layer.Tree, error) {
-	maps := make([]*layer.Map, 0, len(layers))
+func (d *Deriver) merge(view distribution.View, w io.Writer) (*layer.Tree, error) {
+	maps := make([]*layer.Map, 0, len(view.Layers))
 	defer func() {
 		for _, m := range maps {
 			_ = m.Close()
 		}
 	}()
-	for _, l := range layers {
+	for _, l := range view.Layers {
 		m, err := layer.OpenMap(d.mapPath(l.DiffID))
 		if err != nil {
 			return nil, err
 		}
 		maps = append(maps, m)
+	}
+	if view.Lower {
+		return layer.Lower(maps, w)
 	}
 	return layer.Merge(maps, w)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -67,17 +68,32 @@ func recall(known *nodeapi.Image, authorization string) (*found, error) {
 	return f, question.Validate()
 }
 
-// shown gives the layers that a request is about, and has the image say which.
-func (f *found) shown(r nodeapi.OpenRequest) ([]distribution.Layer, error) {
+// shown gives the view that a request is about, and has the image say which.
+func (f *found) shown(r nodeapi.OpenRequest) (distribution.View, error) {
+	f.image.Layer = r.Layer
+	if r.Layer != nil {
+		return f.layer(*r.Layer, r.Depth)
+	}
 	if r.Depth < 0 || r.Depth > len(f.layers) {
-		return nil, fmt.Errorf("it has %d layers, not %d; ask for at most as many", len(f.layers), r.Depth)
+		return distribution.View{}, fmt.Errorf("it has %d layers, not %d; ask for at most as many", len(f.layers), r.Depth)
 	}
 	f.image.Depth = r.Depth
 	if r.Depth == 0 || r.Depth == len(f.layers) {
 		f.image.Depth = 0
-		return f.layers, nil
+		return distribution.View{Layers: f.layers}, nil
 	}
-	return f.layers[:r.Depth], nil
+	return distribution.View{Layers: f.layers[:r.Depth]}, nil
+}
+
+// layer gives the view of one layer alone. An image that has it twice shows it
+// over the layers below the first.
+func (f *found) layer(blob chunk.Digest, depth int) (distribution.View, error) {
+	at := slices.IndexFunc(f.layers, func(l distribution.Layer) bool { return l.Blob == blob })
+	if at < 0 || depth != 0 {
+		return distribution.View{}, fmt.Errorf("there is no layer %s in the first %d (0 is all) of it", blob, depth)
+	}
+	f.image.Depth = 0
+	return distribution.View{Layers: f.layers[:at+1], Lower: true}, nil
 }
 
 // wantsCredentials tells a refusal that credentials may lift. Registries also say

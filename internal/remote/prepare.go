@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 
+	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/internal/pull"
 )
 
@@ -17,6 +18,6 @@ func Prepare(ctx context.Context, images *pull.Puller, trees Maker, r pull.Reque
 	if err != nil {
 		return err
 	}
-	_, err = trees(ctx, found.Source, layers, func(int64, int64) {})
+	_, err = trees(ctx, found.Source, distribution.View{Layers: layers}, func(int64, int64) {})
 	return err
 }

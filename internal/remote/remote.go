@@ -38,16 +38,16 @@ type Opener struct {
 	Log   *slog.Logger
 }
 
-// Maker derives the tree of an image whose blobs come on the word of src, and
+// Maker derives the tree that shows a view of an image whose blobs come on the word of src, and
 // gives the layer.Binding in binary form. Tell hears how far it is in bytes of
 // blobs.
-type Maker func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
+type Maker func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error)
 
 // Engine is what an Opener needs of the download engine.
 type Engine interface {
 	distribution.Objects
 	Connected() (distribution.NodeID, bool)
-	Derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error)
+	Derive(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error)
 	Ensure(ctx context.Context, src distribution.Source, off, n int64, p distribution.Priority) (*chunk.Bitmap, error)
 }
 
@@ -60,11 +60,11 @@ func (o *Opener) Open(ctx context.Context, r nodeapi.OpenRequest, tell func(node
 		return nil, err
 	}
 	image := known.image
-	layers, err := known.shown(r)
+	view, err := known.shown(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", image.Reference, err)
 	}
-	binding, err := o.derive(ctx, known.source, layers, func(done, total int64) {
+	binding, err := o.derive(ctx, known.source, view, func(done, total int64) {
 		tell(nodeapi.Progress{Stage: nodeapi.StageLayers, Done: done, Total: total})
 	})
 	if err != nil {
@@ -81,15 +81,15 @@ func (o *Opener) Open(ctx context.Context, r nodeapi.OpenRequest, tell func(node
 
 // derive asks the supernode, or does it here; and believes neither before the
 // statement was verified.
-func (o *Opener) derive(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) (*layer.Binding, error) {
+func (o *Opener) derive(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) (*layer.Binding, error) {
 	ask := o.Local
 	if o.reachable(ctx) {
 		ask = o.Engine.Derive
 	}
-	data, err := ask(ctx, src, layers, tell)
+	data, err := ask(ctx, src, view, tell)
 	if wantsCredentials(err) && src.Authorization == "" {
 		src.Authorization = distribution.NodeCredentials
-		data, err = ask(ctx, src, layers, tell)
+		data, err = ask(ctx, src, view, tell)
 	}
 	if err != nil {
 		return nil, err
@@ -101,9 +101,9 @@ func (o *Opener) derive(ctx context.Context, src distribution.Source, layers []d
 	if err := binding.Verify(o.Trust); err != nil {
 		return nil, err
 	}
-	same := slices.EqualFunc(binding.DiffIDs, layers, func(d chunk.Digest, l distribution.Layer) bool { return d == l.DiffID })
+	same := (binding.Form == layer.FormLower) == view.Lower && slices.EqualFunc(binding.DiffIDs, view.Layers, func(d chunk.Digest, l distribution.Layer) bool { return d == l.DiffID })
 	if !same {
-		return nil, fmt.Errorf("%w: it is for other layers than were asked for", layer.ErrBinding)
+		return nil, fmt.Errorf("%w: it is for another view than was asked for", layer.ErrBinding)
 	}
 	return binding, nil
 }

@@ -28,18 +28,22 @@ type supernode struct {
 type asked struct {
 	authorization string
 	layers        []distribution.Layer
+	lower         bool
 }
 
 func (s *supernode) Connected() (id distribution.NodeID, ok bool) { return id, true }
 
-func (s *supernode) Derive(_ context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
-	s.asked = append(s.asked, asked{src.Authorization, layers})
+func (s *supernode) Derive(_ context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error) {
+	s.asked = append(s.asked, asked{src.Authorization, view.Layers, view.Lower})
 	if src.Authorization != s.secret {
 		return nil, &distribution.OriginError{Status: http.StatusUnauthorized, Message: "who are you?"}
 	}
 	tell(1, 2)
-	b := &layer.Binding{Tree: treeOf(layers), Size: 4096}
-	for _, l := range layers {
+	b := &layer.Binding{Tree: treeOf(view.Layers), Size: 4096}
+	if view.Lower {
+		b.Form = layer.FormLower
+	}
+	for _, l := range view.Layers {
 		b.DiffIDs = append(b.DiffIDs, l.DiffID)
 	}
 	if err := b.Sign(s.key); err != nil {
@@ -131,6 +135,21 @@ func TestFirstLayersOfAnImage(t *testing.T) {
 	}
 }
 
+func TestOneLayerAlone(t *testing.T) {
+	o, s := setUp(t)
+	second := known().Layers[1].Digest
+	image := open(t, o, nodeapi.OpenRequest{Known: known(), Layer: &second})
+	if got := s.asked[0]; !got.lower || len(got.layers) != 2 || got.layers[1].Blob != second {
+		t.Errorf("asked %+v", got)
+	}
+	if image.Layer == nil || *image.Layer != second || image.Depth != 0 || len(image.DiffIDs) != 3 {
+		t.Errorf("the image says %+v", image)
+	}
+	if all := open(t, o, nodeapi.OpenRequest{Known: image}); all.Layer != nil || s.asked[1].lower {
+		t.Error("an image known by a layer of it is opened as that layer")
+	}
+}
+
 func TestNodeCredentialsOnlyWhereNeeded(t *testing.T) {
 	o, s := setUp(t)
 	s.secret = distribution.NodeCredentials
@@ -159,6 +178,8 @@ func TestStrangeKnownImagesAreRefused(t *testing.T) {
 		"a diffID less":    func(r *nodeapi.OpenRequest) { r.Known.DiffIDs = r.Known.DiffIDs[1:] },
 		"a negative size":  func(r *nodeapi.OpenRequest) { r.Known.Layers[0].Size = -1 },
 		"a negative depth": func(r *nodeapi.OpenRequest) { r.Depth = -1 },
+		"no such layer":    func(r *nodeapi.OpenRequest) { r.Layer = &r.Known.DiffIDs[0] },
+		"layer and depth":  func(r *nodeapi.OpenRequest) { r.Layer, r.Depth = &r.Known.Layers[0].Digest, 1 },
 		"a great depth":    func(r *nodeapi.OpenRequest) { r.Depth = 4 },
 		"many layers": func(r *nodeapi.OpenRequest) {
 			r.Known.Layers, r.Known.DiffIDs = make([]nodeapi.Layer, 1025), make([]chunk.Digest, 1025)
@@ -177,15 +198,25 @@ func TestStatementForOtherLayersIsRefused(t *testing.T) {
 	o, s := setUp(t)
 	other := known()
 	other.DiffIDs[1] = chunk.SumBytes([]byte("else"))
-	data, err := s.Derive(t.Context(), distribution.Source{}, []distribution.Layer{{DiffID: other.DiffIDs[1]}}, func(int64, int64) {})
+	data, err := s.Derive(t.Context(), distribution.Source{}, distribution.View{Layers: []distribution.Layer{{DiffID: other.DiffIDs[1]}}}, func(int64, int64) {})
 	if err != nil {
 		t.Fatal(err)
 	}
+	image := known()
 	o.Alone = true
-	o.Local = func(context.Context, distribution.Source, []distribution.Layer, func(done, total int64)) ([]byte, error) {
+	o.Local = func(context.Context, distribution.Source, distribution.View, func(done, total int64)) ([]byte, error) {
 		return data, nil
 	}
-	if _, err := o.Open(t.Context(), nodeapi.OpenRequest{Known: known()}, func(nodeapi.Progress) {}); !errors.Is(err, layer.ErrBinding) {
+	if _, err := o.Open(t.Context(), nodeapi.OpenRequest{Known: image}, func(nodeapi.Progress) {}); !errors.Is(err, layer.ErrBinding) {
 		t.Errorf("opened: %v", err)
+	}
+	// The layers are right, the form is not.
+	image.Layers, image.DiffIDs = image.Layers[1:2], other.DiffIDs[1:2]
+	if _, err := o.Open(t.Context(), nodeapi.OpenRequest{Known: image}, func(nodeapi.Progress) {}); err != nil {
+		t.Error(err)
+	}
+	r := nodeapi.OpenRequest{Known: image, Layer: &image.Layers[0].Digest}
+	if _, err := o.Open(t.Context(), r, func(nodeapi.Progress) {}); !errors.Is(err, layer.ErrBinding) {
+		t.Errorf("a root was opened as a lower directory: %v", err)
 	}
 }

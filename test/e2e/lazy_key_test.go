@@ -86,9 +86,9 @@ func TestStatementsThatAreNotTheSupernodesAreRefused(t *testing.T) {
 		"no statement": {func([]chunk.Digest) ([]byte, error) { return []byte("trust me"), nil }, "binding"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			super := rogue(t, func(_ context.Context, _ distribution.Source, layers []distribution.Layer, _ func(done, total int64)) ([]byte, error) {
+			super := rogue(t, func(_ context.Context, _ distribution.Source, view distribution.View, _ func(done, total int64)) ([]byte, error) {
 				var ids []chunk.Digest
-				for _, l := range layers {
+				for _, l := range view.Layers {
 					ids = append(ids, l.DiffID)
 				}
 				return c.state(ids)
