@@ -20,7 +20,7 @@ const maxInit = 8 << 10
 // once in the life of a connection: the request is given to the server over a pair
 // of sockets, so that it may be the kernel's own or one that was kept. The server's
 // descriptor, which it owns, is still a socket then; connect puts the connection
-// in its place.
+// in its place. A server that is not connected is left to the garbage collector.
 func handshake(fs gofuse.RawFileSystem, options *gofuse.MountOptions, first []byte) (s *served, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -39,7 +39,7 @@ func handshake(fs gofuse.RawFileSystem, options *gofuse.MountOptions, first []by
 	s.reply = make([]byte, maxInit)
 	n, err := unix.Read(pair[0], s.reply)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("taking the answer to the kernel's first request: %w", err), s.giveUp())
+		return nil, fmt.Errorf("taking the answer to the kernel's first request: %w", err)
 	}
 	s.reply = s.reply[:n]
 	return s, nil
@@ -55,17 +55,9 @@ type served struct {
 // connect gives the server the kernel's connection.
 func (s *served) connect(device *os.File) error {
 	if err := unix.Dup3(int(device.Fd()), s.fd, unix.O_CLOEXEC); err != nil {
-		return errors.Join(fmt.Errorf("duplicate the connection: %w", err), s.giveUp())
+		return fmt.Errorf("duplicate the connection: %w", err)
 	}
 	return nil
-}
-
-// giveUp ends a server that was not connected: its loop reads the end of the
-// sockets, and closes its own.
-func (s *served) giveUp() error {
-	err := unix.Shutdown(s.fd, unix.SHUT_RDWR)
-	s.Serve()
-	return err
 }
 
 // firstRequest reads the kernel's first request, which is there as soon as the

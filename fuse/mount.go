@@ -81,7 +81,7 @@ func (f *FS) attach(dir, opens string, device *os.File) error {
 		return err
 	}
 	if _, err := unix.Write(int(device.Fd()), s.reply); err != nil {
-		return errors.Join(fmt.Errorf("answer the kernel's first request: %w", err), s.giveUp())
+		return fmt.Errorf("answer the kernel's first request: %w", err)
 	}
 	if err := s.connect(device); err != nil {
 		return err

@@ -104,8 +104,8 @@ func (f *FS) takeOver(of Session, device *os.File) error {
 		return err
 	}
 	if !slices.Equal(s.reply, of.Reply) {
-		return errors.Join(fmt.Errorf("%w: this version of the program would have answered the kernel otherwise "+
-			"(%x, not %x)", ErrCannotResume, s.reply, of.Reply), s.giveUp())
+		return fmt.Errorf("%w: this version of the program would have answered the kernel otherwise (%x, not %x)",
+			ErrCannotResume, s.reply, of.Reply)
 	}
 	// Nobody reads yet, so that what is asked for again is not what this process has.
 	err = f.backings.finish(func(id int32) error { return closeBacking(device, id) })
@@ -113,7 +113,7 @@ func (f *FS) takeOver(of Session, device *os.File) error {
 		err = askAgain(device)
 	}
 	if err != nil {
-		return errors.Join(err, s.giveUp())
+		return err
 	}
 	if err := s.connect(device); err != nil {
 		return err
