@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-project/shoal/internal/cli"
 	"github.com/shoal-project/shoal/internal/lazyfs"
+	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 	"github.com/shoal-project/shoal/internal/progress"
 )
@@ -18,6 +20,7 @@ import (
 func mountCommand(client connect) *cobra.Command {
 	var order lazyfs.MountOrder
 	var credentials cli.Credentials
+	var uids, gids []string
 	quiet := false
 	cmd := &cobra.Command{
 		Use: "mount IMAGE DIR", Short: "Mount an image on an empty directory",
@@ -29,10 +32,16 @@ restart of the daemon, and are removed by unmount.
 
 With --native the kernel itself serves the image, with nothing of Shoal in the way
 of a read. It is refused while any byte is missing: --wait on a mount without it
-waits until none is.`,
+waits until none is.
+
+With --uidmap and --gidmap the files are shown as those of other users and groups,
+for a container in a user namespace, and nothing is chowned. Each is a range
+INSIDE:OUTSIDE:COUNT, as in newuidmap(1) and podman, and may be repeated; of the two
+one may be left out.`,
 		Example: `  lazyfs mount debian:12 /mnt
   lazyfs mount --rw --platform linux/arm64 quay.io/prometheus/busybox:latest /srv/root
-  lazyfs mount --wait debian:12 /mnt && lazyfs mount --native debian:12 /mnt2`,
+  lazyfs mount --wait debian:12 /mnt && lazyfs mount --native debian:12 /mnt2
+  lazyfs mount --rw --uidmap 0:100000:65536 debian:12 /srv/root`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c, err := client(cmd)
@@ -52,6 +61,7 @@ waits until none is.`,
 				}
 			}
 			order.Image = args[0]
+			order.Owners = mountpoint.Owners{UIDs: strings.Join(uids, ","), GIDs: strings.Join(gids, ",")}
 			if order.Authorization, err = authorization(order.Image); err != nil {
 				return err
 			}
@@ -68,6 +78,8 @@ waits until none is.`,
 	flags.BoolVar(&order.Writable, "rw", false, "let the image be changed, in a scratch directory")
 	flags.StringVar(&order.Scratch, "scratch", "", "make the scratch directory of --rw in this one (default: below data_dir)")
 	flags.BoolVar(&order.Native, "native", false, "have the kernel serve the image, if all of it is here")
+	flags.StringSliceVar(&uids, "uidmap", nil, "show user ids as others, such as 0:100000:65536 (default: as --gidmap)")
+	flags.StringSliceVar(&gids, "gidmap", nil, "show group ids as others (default: as --uidmap)")
 	flags.BoolVar(&order.Wait, "wait", false, "wait until all of the image is here")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "do not show how far it is")
 	credentials.Add(cmd)

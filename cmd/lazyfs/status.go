@@ -48,9 +48,14 @@ func mode(m lazyfs.Mount) string {
 		text = "rw"
 	}
 	if m.Native {
-		return text + ", native"
+		text += ", native"
+	} else {
+		text += ", lazy"
 	}
-	return text + ", lazy"
+	if !m.Owners.None() {
+		text += ", ids " + m.Owners.String()
+	}
+	return text
 }
 
 func here(i lazyfs.ImageStatus) string {

@@ -77,7 +77,8 @@ type world struct {
 	objects  [][]byte
 	image    *nodeapi.Image
 	daemon   *Daemon
-	stop     func()
+	halt     func() // ends the daemon; native mounts stay
+	stop     func() // is halt when there are none
 	graduate bool
 }
 
@@ -143,7 +144,7 @@ func (w *world) start(fill bool) {
 		w.Fatal(err)
 	}
 	stopped := false
-	w.stop = func() {
+	w.halt = func() {
 		if stopped {
 			return
 		}
@@ -153,6 +154,12 @@ func (w *world) start(fill bool) {
 			w.Error(err)
 		}
 		client.Close()
+	}
+	w.stop = func() {
+		if stopped {
+			return
+		}
+		w.halt()
 		left, err := mountpoint.Below(w.dir)
 		if err != nil || len(left) > 0 {
 			w.Errorf("left mounted: %v (%v)", left, err)

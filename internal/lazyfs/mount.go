@@ -30,6 +30,8 @@ type MountRequest struct {
 	Scratch  string `json:"scratch,omitempty"`
 	// Native has the kernel serve the image, without this daemon.
 	Native bool `json:"native,omitempty"`
+	// Owners are as whose the files are shown.
+	Owners mountpoint.Owners `json:"owners,omitzero"`
 }
 
 func (r MountRequest) validate() error {
@@ -41,7 +43,7 @@ func (r MountRequest) validate() error {
 	case r.Scratch != "" && !filepath.IsAbs(r.Scratch):
 		return fmt.Errorf("the scratch directory %q is not an absolute path", r.Scratch)
 	}
-	return nil
+	return r.Owners.Validate()
 }
 
 // Mount mounts an image. tell hears how far it is.
@@ -57,7 +59,7 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest, tell func(nodeapi.Pr
 	if err != nil {
 		return nil, err
 	}
-	m := Mount{Reference: r.Image, Target: target, Native: r.Native}
+	m := Mount{Reference: r.Image, Target: target, Native: r.Native, Owners: r.Owners}
 	if r.Writable {
 		m.Scratch = filepath.Join(d.scratchDir(), newName())
 		if r.Scratch != "" {
@@ -181,13 +183,15 @@ func (d *Daemon) attach(im *image, m Mount) error {
 		source = d.nativeDir(im.record)
 	}
 	if !m.Writable() {
-		return mountpoint.Bind(source, m.Target)
+		return mountpoint.Bind(source, m.Target, m.Owners)
 	}
 	scratch := mountpoint.Scratch(m.Scratch)
-	if err := scratch.Make(im.tree.Image); err != nil {
+	if err := scratch.Make(im.tree.Image, m.Owners); err != nil {
 		return err
 	}
-	return mountpoint.Overlay(source, scratch.Upper(), scratch.Work(), m.Target)
+	return d.withOwners(source, m.Owners, func(lower string) error {
+		return mountpoint.Overlay(lower, scratch.Upper(), scratch.Work(), m.Target)
+	})
 }
 
 // unrecord forgets a mount, with its scratch directory, and the image if that

@@ -16,6 +16,7 @@ import (
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/fuse"
+	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 )
 
@@ -49,6 +50,8 @@ type Mount struct {
 	Scratch string `json:"scratch,omitempty"`
 	// Native mounts are the kernel's own, without this daemon.
 	Native bool `json:"native,omitempty"`
+	// Owners are as whose the files are shown.
+	Owners mountpoint.Owners `json:"owners,omitzero"`
 }
 
 // wanted tells whether anybody mounted or holds the image.
@@ -70,6 +73,9 @@ func (r *Record) validate(name string) error {
 	for _, m := range r.Mounts {
 		if !filepath.IsAbs(m.Target) || m.Scratch != "" && !filepath.IsAbs(m.Scratch) {
 			return fmt.Errorf("the mount on %q has no absolute paths", m.Target)
+		}
+		if err := m.Owners.Validate(); err != nil {
+			return fmt.Errorf("the mount on %q: %w", m.Target, err)
 		}
 	}
 	return nil

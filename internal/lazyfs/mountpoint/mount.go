@@ -41,13 +41,16 @@ func Check(target string) (string, error) {
 	return resolved, nil
 }
 
-// Bind shows the directory source at target too.
-func Bind(source, target string) error {
+// Bind shows the directory source at target too, its files as owners' own.
+func Bind(source, target string, as Owners) error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return explain("mounting "+source+" on "+target, err, "")
 	}
 	defer unix.Close(fd)
+	if err := mapOwners(fd, as); err != nil {
+		return fmt.Errorf("mounting %s on %s: %w", source, target, err)
+	}
 	return move(fd, target)
 }
 

@@ -83,7 +83,7 @@ func TestBindAndOverlay(t *testing.T) {
 			}
 		}
 	})
-	if err := Bind(path("lo:wer,1"), path("bound")); err != nil {
+	if err := Bind(path("lo:wer,1"), path("bound"), Owners{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Overlay(path("bound"), path("upper"), path("work"), path("over")); err != nil {

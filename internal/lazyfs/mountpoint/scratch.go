@@ -25,12 +25,16 @@ func (s Scratch) Upper() string { return filepath.Join(string(s), "upper") }
 func (s Scratch) Work() string { return filepath.Join(string(s), "work") }
 
 // Make makes the directories. The upper one is what the overlay shows as the
-// root, so it is made like the image's.
-func (s Scratch) Make(tree *erofs.Image) error {
+// root, so it is made like the image's, for the same owners.
+func (s Scratch) Make(tree *erofs.Image, as Owners) error {
 	var root erofs.Inode
 	root, err := tree.Inode(tree.Root())
 	if err != nil {
 		return fmt.Errorf("reading the image's root: %w", err)
+	}
+	user, group, err := as.Outside(root.UID, root.GID)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(s.Work(), 0o700); err != nil {
 		return fmt.Errorf("making the scratch directory: %w; name another with --scratch", err)
@@ -41,12 +45,12 @@ func (s Scratch) Make(tree *erofs.Image) error {
 	case err != nil:
 		return fmt.Errorf("making the scratch directory: %w; name another with --scratch", err)
 	}
-	return s.dress(tree, &root)
+	return s.dress(tree, &root, user, group)
 }
 
-func (s Scratch) dress(tree *erofs.Image, root *erofs.Inode) error {
+func (s Scratch) dress(tree *erofs.Image, root *erofs.Inode, user, group int) error {
 	upper := s.Upper()
-	err := errors.Join(os.Chown(upper, int(root.UID), int(root.GID)), unix.Chmod(upper, root.Mode&0o7777))
+	err := errors.Join(os.Chown(upper, user, group), unix.Chmod(upper, root.Mode&0o7777))
 	err = errors.Join(err, tree.Xattrs(root, func(name string, value []byte) bool {
 		err = errors.Join(err, unix.Lsetxattr(upper, name, value, 0))
 		return true
