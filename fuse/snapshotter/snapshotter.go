@@ -1,0 +1,171 @@
+//go:build linux
+
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	api "github.com/containerd/containerd/api/services/snapshots/v1"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+)
+
+// Config are a snapshotter's settings.
+type Config struct {
+	// Root is the directory that all lies in, on a file system that overlayfs can
+	// write to. kubelet's accounting of disk space looks at the disk of
+	// /var/lib/containerd/io.containerd.snapshotter.v1.NAME, or at what containerd's
+	// configuration says in exports.root: it should be this one.
+	Root string
+	// Patience is how long a pull waits for an image to become lazy while nothing
+	// comes. More: images that take long to be made ready are lazy at their first
+	// pull. Less: a pull that cannot be lazy starts sooner.
+	Patience time.Duration
+}
+
+// Snapshotter serves containerd's snapshots.
+type Snapshotter struct {
+	cfg     Config
+	images  Images
+	log     *slog.Logger
+	metrics *metrics
+	store   *store
+	options []string // of every overlay
+	server  *grpc.Server
+
+	ctx     context.Context // ends with Close
+	stop    context.CancelFunc
+	tasks   sync.WaitGroup
+	closing sync.Once
+	closed  error
+
+	mu       sync.Mutex
+	openings map[string]*opening
+
+	targets locks // one pull of a layer at a time
+	holds   locks // one change of what a snapshot holds at a time
+}
+
+var errClosed = fmt.Errorf("the snapshotter is going down; try again: %w", errUnavailable)
+
+// New opens a snapshotter's directory, or makes it, and lets go of what nothing
+// refers to. images must know by now what it holds. Close must follow.
+func New(cfg Config, images Images, log *slog.Logger, reg prometheus.Registerer) (*Snapshotter, error) {
+	if err := os.MkdirAll(filepath.Join(cfg.Root, "snapshots"), 0o700); err != nil {
+		return nil, fmt.Errorf("making the snapshots' directory: %w", err)
+	}
+	db, err := openStore(filepath.Join(cfg.Root, "metadata.db"))
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshotter{
+		cfg: cfg, images: images, log: log, metrics: newMetrics(reg), store: db, options: overlayOptions(),
+		server: grpc.NewServer(), openings: map[string]*opening{},
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	if err := s.reconcile(); err != nil {
+		s.stop()
+		return nil, errors.Join(err, db.db.Close())
+	}
+	s.Register(s.server)
+	return s, nil
+}
+
+// Register adds the service to a server of the caller's, who stops it before
+// Close.
+func (s *Snapshotter) Register(r grpc.ServiceRegistrar) {
+	api.RegisterSnapshotsServer(r, service{s: s})
+}
+
+// Serve serves a listener until Close.
+func (s *Snapshotter) Serve(l net.Listener) error {
+	if err := s.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serving snapshots: %w", err)
+	}
+	return nil
+}
+
+// grace is how long requests under way may take when the snapshotter closes; what
+// they wait for ends at once.
+const grace = 5 * time.Second
+
+// Close ends what is under way and closes the database. Mounts stay.
+func (s *Snapshotter) Close() error {
+	s.closing.Do(func() {
+		s.mu.Lock()
+		s.stop()
+		s.mu.Unlock()
+		timer := time.AfterFunc(grace, s.server.Stop)
+		s.server.GracefulStop()
+		timer.Stop()
+		s.tasks.Wait()
+		s.closed = s.store.db.Close()
+	})
+	return s.closed
+}
+
+// during is ctx that also ends with Close.
+func (s *Snapshotter) during(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(s.ctx, func() { cancel(errClosed) })
+	return ctx, func() { detach(); cancel(nil) }
+}
+
+// overlayOptions are containerd's own for overlayfs here.
+func overlayOptions() (options []string) {
+	// Only in a user namespace may overlayfs not keep its marks in trusted.*.
+	if ids, err := os.ReadFile("/proc/self/uid_map"); err == nil {
+		if fields := strings.Fields(string(ids)); len(fields) > 2 && strings.Join(fields[:3], " ") != "0 0 4294967295" {
+			options = append(options, "userxattr")
+		}
+	}
+	// With an index overlayfs refuses a lower directory that another overlay had.
+	if _, err := os.Stat("/sys/module/overlay/parameters/index"); err == nil {
+		options = append(options, "index=off")
+	}
+	return options
+}
+
+// locks are mutexes by name.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]*lock
+}
+
+type lock struct {
+	sync.Mutex
+	users int
+}
+
+// take locks a name and gives back what unlocks it.
+func (l *locks) take(name string) (unlock func()) {
+	l.mu.Lock()
+	if l.held == nil {
+		l.held = map[string]*lock{}
+	}
+	one := l.held[name]
+	if one == nil {
+		one = new(lock)
+		l.held[name] = one
+	}
+	one.users++
+	l.mu.Unlock()
+	one.Lock()
+	return func() {
+		one.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if one.users--; one.users == 0 {
+			delete(l.held, name)
+		}
+	}
+}
