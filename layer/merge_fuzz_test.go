@@ -69,6 +69,7 @@ func FuzzMerge(f *testing.F) {
 			return
 		}
 		maps := open(t, dir, decode(p))
+		lower(t, maps)
 		tree, b, err := mergeOf(maps...)
 		if err != nil {
 			if !errors.Is(err, ErrUnsupported) {
@@ -81,6 +82,21 @@ func FuzzMerge(f *testing.F) {
 			t.Fatalf("merged again: %v", err)
 		}
 	})
+}
+
+// lower asserts that the last layer alone is refused where all are, and otherwise
+// makes sense.
+func lower(t *testing.T, maps []*Map) {
+	t.Helper()
+	_, _, merged := mergeOf(maps...)
+	var b bytes.Buffer
+	tree, err := Lower(maps, &b)
+	if (err == nil) != (merged == nil) {
+		t.Fatalf("alone %v, merged %v", err, merged)
+	}
+	if err == nil {
+		sane(t, tree, b.Bytes())
+	}
 }
 
 func open(t *testing.T, dir string, layers [2][]Entry) (maps []*Map) {
