@@ -1,6 +1,8 @@
 package distribution
 
 import (
+	"context"
+
 	"github.com/shoal-project/shoal/chunk"
 )
 
@@ -25,6 +27,12 @@ type View struct {
 	// those of the others.
 	Lower bool
 }
+
+// Deriver makes the tree that shows a view of an image, whose layers are fetched
+// on the word of src. Calls for one view share the work. It tells how far it is
+// in bytes of blobs, one call at a time, and returns a layer.Binding in binary
+// form.
+type Deriver func(ctx context.Context, src Source, view View, tell func(done, total int64)) (binding []byte, err error)
 
 // How a peer has the tree of an image derived.
 type (

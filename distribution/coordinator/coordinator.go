@@ -81,7 +81,7 @@ type Deps struct {
 	Trusts func(l *chunk.List, s chunk.Seal) bool
 	// Derive makes an image's tree and gives the signed statement which it is; nil
 	// where remote images are not served.
-	Derive Deriver
+	Derive distribution.Deriver
 	// Chunks is the port of the supernode's exchange.
 	Chunks uint16
 	Agent  string

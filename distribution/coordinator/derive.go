@@ -1,18 +1,11 @@
 package coordinator
 
 import (
-	"context"
 	"errors"
 	"time"
 
 	"github.com/shoal-project/shoal/distribution"
 )
-
-// Deriver makes the tree that shows a view of an image, whose layers are fetched
-// on the word of src. Calls for one view share the work. It tells how far it is
-// in bytes of blobs, one call at a time, and returns a layer.Binding in binary
-// form.
-type Deriver func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) (binding []byte, err error)
 
 const (
 	// maxDeriving bounds the images that one member waits for at a time.

@@ -29,7 +29,7 @@ func (p *parts) deriver(cfg members.Remote, engine *download.Engine) (*derive.De
 }
 
 // treeMaker gives a deriver's statements in the form in which they travel.
-func treeMaker(d *derive.Deriver) remote.Maker {
+func treeMaker(d *derive.Deriver) distribution.Deriver {
 	return func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error) {
 		binding, err := d.Tree(ctx, src, view, tell)
 		if err != nil {
@@ -47,7 +47,7 @@ func (p *parts) remoteImages(cfg members.Remote, engine *download.Engine, trust 
 	}
 	puller := p.puller(engine)
 	opener := &remote.Opener{
-		Images: puller, Engine: engine, Alone: len(trust) == 0, Local: treeMaker(d), Log: p.Log,
+		Images: puller, Engine: engine, Alone: len(trust) == 0, Local: treeMaker(d),
 		Trust: append([]ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}, trust...),
 	}
 	return &nodeapi.Server{

@@ -32,9 +32,9 @@ func Supernode(ctx context.Context, cfg members.Supernode, log *slog.Logger) (er
 
 	// The engine observes through the coordinator, and the deriver stands on the
 	// engine; no peer speaks before all three are there.
-	var trees remote.Maker
-	judge, err := p.coordinator(cfg, func(ctx context.Context, src distribution.Source, layers []distribution.Layer, tell func(done, total int64)) ([]byte, error) {
-		return trees(ctx, src, layers, tell)
+	var trees distribution.Deriver
+	judge, err := p.coordinator(cfg, func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error) {
+		return trees(ctx, src, view, tell)
 	})
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func Supernode(ctx context.Context, cfg members.Supernode, log *slog.Logger) (er
 	return err
 }
 
-func (p *parts) coordinator(cfg members.Supernode, trees coordinator.Deriver) (*coordinator.Coordinator, error) {
+func (p *parts) coordinator(cfg members.Supernode, trees distribution.Deriver) (*coordinator.Coordinator, error) {
 	swarm := cfg.Swarm
 	swarm.Mode = cfg.Origin.Mode
 	own := []ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}

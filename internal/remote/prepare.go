@@ -9,7 +9,7 @@ import (
 
 // Prepare has the tree of an image derived where the images' registries are
 // asked from, and nothing brought anywhere.
-func Prepare(ctx context.Context, images *pull.Puller, trees Maker, r pull.Request) error {
+func Prepare(ctx context.Context, images *pull.Puller, trees distribution.Deriver, r pull.Request) error {
 	found, err := images.Image(ctx, r)
 	if err != nil {
 		return err

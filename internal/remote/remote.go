@@ -12,7 +12,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -32,16 +31,10 @@ type Opener struct {
 	Alone bool
 	// Local derives trees in this process, when there is no supernode or none
 	// answers.
-	Local Maker
+	Local distribution.Deriver
 	// Trust are the keys whose statements count.
 	Trust []ed25519.PublicKey
-	Log   *slog.Logger
 }
-
-// Maker derives the tree that shows a view of an image whose blobs come on the word of src, and
-// gives the layer.Binding in binary form. Tell hears how far it is in bytes of
-// blobs.
-type Maker func(ctx context.Context, src distribution.Source, view distribution.View, tell func(done, total int64)) ([]byte, error)
 
 // Engine is what an Opener needs of the download engine.
 type Engine interface {

@@ -22,7 +22,7 @@ import (
 
 // rogue is a supernode that has nothing, and states about every image what it
 // likes.
-func rogue(t *testing.T, state coordinator.Deriver) *supernode {
+func rogue(t *testing.T, state distribution.Deriver) *supernode {
 	t.Helper()
 	dir := directory(t)
 	s := &supernode{networkKey: newNetworkKey(t, dir)}
