@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-project/shoal/fuse/snapshotter"
 	"github.com/shoal-project/shoal/internal/lazyfs"
 	"github.com/shoal-project/shoal/internal/progress"
 )
@@ -129,6 +130,7 @@ func printStatus(w io.Writer, s lazyfs.Status, whole bool, now time.Time) error 
 		}
 		fmt.Fprintf(t, "peer\t%s\n", peer)
 		fmt.Fprintf(t, "images\t%d\n", len(s.Images))
+		printLayers(t, s.Layers)
 	}
 	for _, i := range s.Images {
 		if whole {
@@ -137,6 +139,25 @@ func printStatus(w io.Writer, s lazyfs.Status, whole bool, now time.Time) error 
 		printImage(t, i, now)
 	}
 	return t.Flush()
+}
+
+// printLayers tells of containerd's snapshots: why a layer is not lazy above all.
+func printLayers(t io.Writer, layers []snapshotter.Layer) {
+	if len(layers) == 0 {
+		return
+	}
+	lazy := 0
+	for _, l := range layers {
+		if l.Lazy {
+			lazy++
+		}
+	}
+	fmt.Fprintf(t, "layers\t%d in containerd, %d of them lazy\n", len(layers), lazy)
+	for _, l := range layers {
+		if !l.Lazy {
+			fmt.Fprintf(t, "  not lazy\t%s of %s: %s\n", l.Chain, l.Image, l.Reason)
+		}
+	}
 }
 
 func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/fuse/snapshotter"
 	"github.com/shoal-project/shoal/internal/lazyfs/content"
 )
 
@@ -27,6 +28,8 @@ type Status struct {
 	Store   string        `json:"store"` // the peer's
 	Peer    PeerStatus    `json:"peer"`
 	Images  []ImageStatus `json:"images"`
+	// Layers are containerd's snapshots of images' layers, and why one is not lazy.
+	Layers []snapshotter.Layer `json:"layers,omitempty"`
 }
 
 // PeerStatus says whether the peer answers.

@@ -50,10 +50,16 @@ func Run(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
 		}
 		return nil
 	}
+	var snaps *snapshots // set before anybody is served
+	status := func() any {
+		s := d.Status(version.String(), cfg.Peer.Socket, started)
+		s.Layers = snaps.layers(log)
+		return s
+	}
 	fronts, err := b.AdminFronts(cfg.Admin, admin.Daemon{
 		Metrics: b.Metrics,
 		Ready:   func() error { return errors.Join(b.Writable(), ready()) },
-		Status:  func() any { return d.Status(version.String(), cfg.Peer.Socket, started) },
+		Status:  status,
 		More:    d.Routes(),
 	}, map[string]string{})
 	if err != nil {
@@ -62,8 +68,11 @@ func Run(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
 	if err := d.Start(ctx); err != nil {
 		return errors.Join(err, d.Close())
 	}
+	if snaps, err = newSnapshots(cfg, d.Holdings(), log, b.Metrics); err != nil {
+		return errors.Join(err, d.Stop())
+	}
 	log.Info("lazyfs is up", "socket", cfg.Admin.Socket, "peer", cfg.Peer.Socket)
-	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, nil)
+	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, []base.Back{snaps.run})
 	log.Info("lazyfs is going down")
 	return errors.Join(err, d.Stop())
 }
@@ -72,7 +81,7 @@ func lazyfsConfig(cfg config.Lazyfs) lazyfs.Config {
 	c := lazyfs.Config{
 		DataDir: cfg.DataDir, RunDir: cfg.RunDir, Fill: cfg.Fill.Enabled, Grace: cfg.Shutdown.Grace,
 		Graduate: cfg.Graduation.Enabled,
-		Content: content.Default(),
+		Content:  content.Default(),
 		FUSE: fuse.Config{
 			Passthrough: cfg.FUSE.Passthrough, PassthroughMin: int64(cfg.FUSE.PassthroughMin),
 			MaxRead: int(cfg.FUSE.MaxRead), ReadAhead: int64(cfg.FUSE.ReadAhead), AheadMax: int64(cfg.FUSE.AheadMax),
