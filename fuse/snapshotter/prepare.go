@@ -229,7 +229,7 @@ func (s *Snapshotter) remove(key string) error {
 			return err
 		}
 		if len(t.childrenOf(one.ID)) > 0 {
-			return fmt.Errorf("snapshot %s has others made on it: %w", key, errPrecondition)
+			return fmt.Errorf("cannot remove snapshot %s, others are made on it: %w", key, errPrecondition)
 		}
 		if one.Parent != "" {
 			if parent, err = t.get(one.Parent); err != nil {
