@@ -18,7 +18,7 @@ type Metrics struct {
 	Errors  *prometheus.CounterVec // reason: deadline, content, file, tree
 }
 
-// NewMetrics registers the file system's metrics.
+// NewMetrics registers the file system's metrics, with nobody if reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
@@ -44,6 +44,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Ahead:   counter("shoal_fuse_ahead_bytes_total", "Bytes asked for ahead of reads."),
 		Errors:  vector("shoal_fuse_errors_total", "Requests that failed with EIO, by reason.", "reason"),
 	}
-	reg.MustRegister(m.Images, m.Opens, m.Refused, m.Reads, m.Bytes, m.Waits, m.Waited, m.Fetches, m.Ahead, m.Errors)
+	if reg != nil {
+		reg.MustRegister(m.Images, m.Opens, m.Refused, m.Reads, m.Bytes, m.Waits, m.Waited, m.Fetches, m.Ahead, m.Errors)
+	}
 	return m
 }

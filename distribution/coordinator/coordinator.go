@@ -86,6 +86,7 @@ type Deps struct {
 	Chunks uint16
 	Agent  string
 	Log    *slog.Logger
+	// Metric counts what is decided; nil counts for nobody.
 	Metric *Metrics
 }
 
@@ -121,6 +122,9 @@ type Coordinator struct {
 func New(cfg Config, deps Deps) (*Coordinator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("coordinator: %w", err)
+	}
+	if deps.Metric == nil {
+		deps.Metric = NewMetrics(nil)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Coordinator{

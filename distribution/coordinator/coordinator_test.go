@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
@@ -144,7 +143,7 @@ func setUp(t *testing.T, mode distribution.OriginMode, size int64, f func(s *sta
 		cfg.Mode = mode
 		key := ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)
 		c, err := New(cfg, Deps{
-			Origin: statOnly{e}, Log: slog.New(slog.DiscardHandler), Metric: NewMetrics(prometheus.NewRegistry()),
+			Origin: statOnly{e}, Log: slog.New(slog.DiscardHandler),
 			Trusts: func(l *chunk.List, s chunk.Seal) bool { return s.Verify(l, []ed25519.PublicKey{key}) == nil },
 		})
 		if err != nil {

@@ -13,7 +13,7 @@ type Metrics struct {
 	Quarantined prometheus.Counter
 }
 
-// NewMetrics registers the coordinator's metrics.
+// NewMetrics registers the coordinator's metrics, with nobody if reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
@@ -27,7 +27,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Wants:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "shoal_coordinator_wants_total", Help: "Requests to join a swarm, by result."}, []string{"result"}),
 		Quarantined: prometheus.NewCounter(prometheus.CounterOpts{Name: "shoal_coordinator_quarantined_total", Help: "Peers quarantined for wrong bytes."}),
 	}
-	reg.MustRegister(m.Members, m.Swarms, m.Parts, m.Grants, m.Reclaimed, m.Wants, m.Quarantined)
+	if reg != nil {
+		reg.MustRegister(m.Members, m.Swarms, m.Parts, m.Grants, m.Reclaimed, m.Wants, m.Quarantined)
+	}
 	return m
 }
 

@@ -15,7 +15,7 @@ type Metrics struct {
 	FirstByte   prometheus.Histogram // seconds from Open to the first block
 }
 
-// NewMetrics registers the engine's metrics.
+// NewMetrics registers the engine's metrics, with nobody if reg is nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -34,6 +34,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 10),
 		}),
 	}
-	reg.MustRegister(m.Received, m.Sent, m.Blocks, m.Fetches, m.Quarantined, m.Fallbacks, m.Tasks, m.Neighbours, m.FirstByte)
+	if reg != nil {
+		reg.MustRegister(m.Received, m.Sent, m.Blocks, m.Fetches, m.Quarantined, m.Fallbacks, m.Tasks, m.Neighbours, m.FirstByte)
+	}
 	return m
 }
