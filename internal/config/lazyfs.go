@@ -95,7 +95,7 @@ type Snapshotter struct {
 // Validate reports every problem at once.
 func (s Snapshotter) Validate() error {
 	errs := []error{within("patience", s.Patience, time.Second, time.Hour)}
-	if s.Enabled {
+	if s.Socket != "" {
 		errs = append(errs, Absolute("socket", s.Socket))
 	}
 	if s.Root != "" {
@@ -118,7 +118,7 @@ func DefaultLazyfs() Lazyfs {
 		Fetch:       Fetch{Demand: 64, Ahead: 8},
 		Fill:        Fill{Enabled: true, Parallel: 4},
 		Graduation:  Graduation{Enabled: true},
-		Snapshotter: Snapshotter{Enabled: true, Socket: "/run/shoal/snapshotter.sock", Patience: 30 * time.Second},
+		Snapshotter: Snapshotter{Enabled: true, Patience: 30 * time.Second},
 		Admin:       Admin{Listen: "127.0.0.1:7423", Socket: "/run/shoal/lazyfs.sock"},
 		Log:         DefaultLog(),
 		Memory:      DefaultMemory(),

@@ -30,7 +30,7 @@ var Meanings = map[string]string{
 	"graduation.enabled": "Have the kernel's EROFS serve an image, wherever it is mounted anew, once all of it is here (Linux 6.12): as fast as a local disk, with no daemon in the way. Off: FUSE always.",
 
 	"snapshotter.enabled":  "Be a snapshotter for containerd, by its proxy plugin.",
-	"snapshotter.socket":   "Where containerd finds the snapshotter: the address in its proxy_plugins.",
+	"snapshotter.socket":   "Where containerd finds the snapshotter: the address in its proxy_plugins. Empty: snapshotter.sock in run_dir.",
 	"snapshotter.root":     "What containers write, and layers that are not lazy. Empty: snapshots below data_dir. For containerd before 1.6.32 take /var/lib/containerd/io.containerd.snapshotter.v1.shoal, where it looks for the disk's fill level. Not on an overlay or FUSE.",
 	"snapshotter.patience": "How long a pull waits for an image's tree without any progress, before its layers are pulled and unpacked as ever. Longer: more images are lazy. Shorter: a supernode in trouble delays pulls less.",
 

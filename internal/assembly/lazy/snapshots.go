@@ -33,11 +33,15 @@ func newSnapshots(cfg config.Lazyfs, images snapshotter.Images, log *slog.Logger
 	if root == "" {
 		root = filepath.Join(cfg.DataDir, "snapshots")
 	}
+	socket := cfg.Snapshotter.Socket
+	if socket == "" {
+		socket = filepath.Join(cfg.RunDir, "snapshotter.sock")
+	}
 	s, err := snapshotter.New(snapshotter.Config{Root: root, Patience: cfg.Snapshotter.Patience}, images, log, reg)
 	if err != nil {
 		return nil, fmt.Errorf("the snapshotter in %s: %w; set snapshotter.root, or snapshotter.enabled to false", root, err)
 	}
-	l, err := daemon.ListenUnix(cfg.Snapshotter.Socket)
+	l, err := daemon.ListenUnix(socket)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("snapshotter.socket: %w", err), s.Close())
 	}
