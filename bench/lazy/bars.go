@@ -92,6 +92,9 @@ func (b *bench) bars() []bar {
 		j.start(rateName(rate))
 	}
 	for _, rate := range b.options.rates {
+		j.pods(rateName(rate))
+	}
+	for _, rate := range b.options.rates {
 		j.whole(rateName(rate))
 	}
 	first := rateName(b.options.rates[0])
@@ -114,6 +117,15 @@ func (j *judge) start(rate string) {
 		for _, way := range []string{wayLazy, wayDemand} {
 			j.ratio(image+": bytes moved until then", of{workStart, rate, image, way, moved}, of{workStart, rate, image, wayTar, moved}, 0, false)
 		}
+	}
+}
+
+func (j *judge) pods(rate string) {
+	for _, image := range podImages {
+		for _, way := range []string{wayLazy, wayNothing} {
+			j.ratio(image+": a container's first output", of{workPods, rate, image, way, total}, of{workPods, rate, image, wayContainerd, total}, 0, false)
+		}
+		j.ratio(image+": bytes moved until then", of{workPods, rate, image, wayLazy, moved}, of{workPods, rate, image, wayContainerd, moved}, 0, false)
 	}
 }
 
@@ -154,6 +166,9 @@ func (j *judge) plain(rate string) {
 			what = w.job + ", warm: speed"
 		}
 		j.ratio(what, of{workWarm, rate, w.job, wayLazy, again}, of{workWarm, rate, w.job, wayExt4, again}, w.limit, w.least)
+	}
+	for _, job := range []string{warmFind, warmSmall, warmSequential, warmRandom} {
+		j.ratio(job+", warm, graduated: speed", of{workWarm, rate, job, wayNative, again}, of{workWarm, rate, job, wayOverlay, again}, 0.95, true)
 	}
 	j.most("mount of many entries, first time", of{workMount, rate, imageMany, wayLazy, opened}, 100, 0.001, "ms")
 	j.most("mount of many entries, again", of{workMount, rate, imageMany, wayLazy, again}, 100, 0.001, "ms")

@@ -29,14 +29,15 @@ const (
 	workMount    = "mount"   // a mount of many entries
 	workMemory   = "memory"  // ten images
 	workUpgrade  = "upgrade" // a second version where the first one is
+	workPods     = "cri"     // time to a container's first output, as a kubelet orders it
 	defaultRates = "0,200,1000"
 )
 
 var (
-	allWorkloads = []string{workStart, workTree, workFile, workSmall, workWarm, workMount, workMemory, workUpgrade}
+	allWorkloads = []string{workStart, workTree, workFile, workSmall, workWarm, workMount, workMemory, workUpgrade, workPods}
 	// shapedWorkloads are those in which the link matters; the others run once,
 	// at the first rate.
-	shapedWorkloads = []string{workStart, workTree, workFile, workSmall}
+	shapedWorkloads = []string{workStart, workTree, workFile, workSmall, workPods}
 )
 
 // options are what the command line asks for.

@@ -50,17 +50,9 @@ func (b *bench) warm(ctx context.Context) error {
 }
 
 func (b *bench) warmImage(ctx context.Context, s *subject, jobs map[string]reader.Job) (err error) {
-	lazy := b.way(wayLazy).(*lazyWay)
-	directory := &tarWay{host: b.node, dir: lazy.dir + "-ext4", registry: b.registry.Addr().String()}
-	defer func() { err = errors.Join(err, lazy.close(), directory.close()) }()
-	if err := errors.Join(lazy.prepare(ctx), directory.prepare(ctx)); err != nil {
-		return err
-	}
-	roots := map[string]string{}
-	if roots[wayLazy], err = lazy.mount(ctx, s, true); err != nil {
-		return err
-	}
-	if roots[wayExt4], err = directory.open(ctx, s); err != nil {
+	roots, end, err := b.warmRoots(ctx, s)
+	defer func() { err = errors.Join(err, end()) }()
+	if err != nil {
 		return err
 	}
 	if err := cold(ctx); err != nil { // so that no file is open or dirty from before
@@ -69,7 +61,7 @@ func (b *bench) warmImage(ctx context.Context, s *subject, jobs map[string]reade
 	for _, name := range slices.Sorted(maps.Keys(jobs)) {
 		job := jobs[name]
 		for range b.options.runs {
-			for _, w := range []string{wayLazy, wayExt4} {
+			for _, w := range []string{wayLazy, wayExt4, wayNative, wayOverlay} {
 				job.Root, job.Times = roots[w], warmTimes
 				r, err := b.read(ctx, job)
 				if err != nil {
@@ -82,6 +74,29 @@ func (b *bench) warmImage(ctx context.Context, s *subject, jobs map[string]reade
 		}
 	}
 	return nil
+}
+
+// warmRoots has one image in all ways on the node, until end.
+func (b *bench) warmRoots(ctx context.Context, s *subject) (roots map[string]string, end func() error, err error) {
+	lazy := b.way(wayLazy).(*lazyWay)
+	directory := &tarWay{host: b.node, dir: lazy.dir + "-ext4", registry: b.registry.Addr().String()}
+	overlay := &containerdWay{host: b.node, dir: lazy.dir + "-overlay"}
+	end = func() error { return errors.Join(lazy.close(), directory.close(), overlay.close()) }
+	roots = map[string]string{}
+	if err := errors.Join(lazy.prepare(ctx), directory.prepare(ctx), overlay.prepare(ctx)); err != nil {
+		return nil, end, err
+	}
+	if roots[wayLazy], err = lazy.mount(ctx, s, untilThere); err != nil { // it began while all was missing, and stays FUSE
+		return nil, end, err
+	}
+	if roots[wayNative], err = lazy.mount(ctx, s, "--native", "--rw"); err != nil {
+		return nil, end, err
+	}
+	if roots[wayExt4], err = directory.open(ctx, s); err != nil {
+		return nil, end, err
+	}
+	roots[wayOverlay], err = overlay.open(ctx, s)
+	return roots, end, err
 }
 
 // mount measures how long an image of many entries takes to mount: the first
@@ -109,7 +124,7 @@ func (b *bench) mountAgain(ctx context.Context, w *lazyWay, figures map[string]f
 		return err
 	}
 	start := time.Now()
-	_, err := w.mount(ctx, b.subjects[imageMany], false)
+	_, err := w.mount(ctx, b.subjects[imageMany])
 	figures[again] = time.Since(start).Seconds()
 	return err
 }
@@ -122,7 +137,7 @@ func (b *bench) memory(ctx context.Context) (err error) {
 		return err
 	}
 	for _, image := range tenImages() {
-		root, err := w.mount(ctx, b.subjects[image], true)
+		root, err := w.mount(ctx, b.subjects[image], untilThere)
 		if err != nil {
 			return fmt.Errorf("memory, %s: %w", image, err)
 		}
@@ -172,7 +187,7 @@ func (b *bench) upgradeOnce(ctx context.Context, name string, first, second *sub
 	have := func(s *subject) error {
 		switch w := w.(type) {
 		case *lazyWay:
-			if _, err := w.mount(ctx, s, true); err != nil {
+			if _, err := w.mount(ctx, s, untilThere); err != nil {
 				return err
 			}
 			return w.allComplete(ctx)

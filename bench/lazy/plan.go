@@ -24,7 +24,7 @@ func (o options) needed() []string {
 	for work, images := range map[string][]string{
 		workStart: {imagePython, imageGo}, workTree: {imagePython, imageGo, imageSmall}, workFile: {imageLarge, imagePlain},
 		workSmall: {imageSmall}, workWarm: {imageLarge, imageGo, imageSmall}, workMount: {imageMany},
-		workMemory: tenImages(), workUpgrade: {imagePython, imagePythonNew, imageGo, imageGoNew},
+		workPods: append([]string{imagePause}, podImages...), workMemory: tenImages(), workUpgrade: {imagePython, imagePythonNew, imageGo, imageGoNew},
 	} {
 		if o.wants(work) {
 			need(images...)
@@ -55,7 +55,7 @@ func (b *bench) all(ctx context.Context) error {
 		}
 		for range b.options.runs {
 			if err := b.chosen(ctx, map[string]func(context.Context) error{
-				workStart: b.start, workTree: b.tree, workFile: b.file, workSmall: b.small,
+				workStart: b.start, workTree: b.tree, workFile: b.file, workSmall: b.small, workPods: b.pods,
 			}); err != nil {
 				return err
 			}

@@ -85,8 +85,11 @@ type task func(ctx context.Context, root string) (reader.Result, error)
 
 // once opens an image with everything fresh and cold and does something with its
 // tree. then, if not nil, looks at the way afterwards.
-func (b *bench) once(ctx context.Context, work, name, image string, do task, then func(way, map[string]float64) error) (err error) {
-	w := b.way(name)
+func (b *bench) once(ctx context.Context, work, name, image string, do task, then func(way, map[string]float64) error) error {
+	return b.onceBy(ctx, b.way(name), work, name, image, do, then)
+}
+
+func (b *bench) onceBy(ctx context.Context, w way, work, name, image string, do task, then func(way, map[string]float64) error) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%s, %s, %s, %s: %w", work, rateName(b.rate), image, name, err), b.save(w, "failed"))
@@ -179,6 +182,9 @@ func carried(c lab.Counters) int64 { return c.Received + c.Sent }
 // save keeps what the node's daemons have to say, if that was asked for.
 func (b *bench) save(w way, name string) error {
 	lazy, ok := w.(*lazyWay)
+	if p, is := w.(*podWay); is {
+		lazy, ok = p.lazy, p.lazy != nil
+	}
 	if !ok || lazy.node == nil || b.options.logs == "" {
 		return nil
 	}

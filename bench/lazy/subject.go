@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -32,6 +33,10 @@ const (
 	imagePlain     = "plain" // the same, not compressed: for curl
 	imageMany      = "many"  // many entries
 	imageMore      = "more"  // several small ones, numbered
+	imagePause     = "pause" // of pods' first processes
+
+	imageSmallShell = imageSmall + "-shell" // with programs to run
+	imageLargeShell = imageLarge + "-shell"
 )
 
 // moreImages make ten with the images that take part in other workloads.
@@ -121,6 +126,10 @@ func (w *workshop) make(ctx context.Context, name string) (v1.Image, error) {
 		return w.large(testimage.Plain)
 	case imageMany:
 		return w.many()
+	case imagePause:
+		return w.pause(ctx)
+	case imageSmallShell, imageLargeShell:
+		return w.withShell(ctx, strings.TrimSuffix(name, "-shell"))
 	}
 	var n uint64
 	if _, err := fmt.Sscanf(name, imageMore+"%d", &n); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-project/shoal/bench/lab"
 	"github.com/shoal-project/shoal/bench/system"
+	"github.com/shoal-project/shoal/internal/cri"
 	"github.com/shoal-project/shoal/internal/lazyfs"
 )
 
@@ -23,6 +24,8 @@ const (
 	wayTar        = "curl | tar"       // to a directory, a layer after the other
 	wayCurl       = "curl"             // one blob, thrown away
 	wayExt4       = "ext4"             // a directory, unpacked before
+	wayOverlay    = "overlay on ext4"  // as containerd gives it to a container
+	wayNative     = "overlay on EROFS" // the same of a complete image, of which lazyfs serves nothing
 	nodePort      = 7600               // of the node's daemons
 	sealedPort    = 7400               // of the supernode that has seen everything
 	nothingPort   = 7500               // of one that has seen nothing
@@ -79,18 +82,20 @@ func (w *lazyWay) prepare(ctx context.Context) (err error) {
 }
 
 func (w *lazyWay) open(ctx context.Context, s *subject) (string, error) {
-	return w.mount(ctx, s, false)
+	return w.mount(ctx, s)
 }
 
-// mount mounts an image on a directory of its own, and waits until all of it is
-// there if it is to.
-func (w *lazyWay) mount(ctx context.Context, s *subject, wait bool) (string, error) {
+// untilThere has a mount wait until all of the image is on the node.
+const untilThere = "--wait"
+
+// mount mounts an image on a directory of its own.
+func (w *lazyWay) mount(ctx context.Context, s *subject, flags ...string) (string, error) {
 	w.mounts++
 	root := w.lastMount()
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return "", err
 	}
-	return root, w.node.Mount(ctx, s.reference, root, wait)
+	return root, w.node.Mount(ctx, s.reference, root, flags...)
 }
 
 // allComplete is an error unless all images are on the node: a wait that ended too
@@ -134,7 +139,7 @@ type containerdWay struct {
 }
 
 func (w *containerdWay) prepare(ctx context.Context) (err error) {
-	w.containerd, err = system.StartContainerd(ctx, w.host, filepath.Join(w.dir, "containerd"))
+	w.containerd, err = system.StartContainerd(ctx, w.host, cri.Containerd{Dir: filepath.Join(w.dir, "containerd")})
 	return err
 }
 

@@ -14,6 +14,16 @@ const module = "github.com/shoal-project/shoal"
 // Binaries are Shoal's daemons, ready to run.
 type Binaries struct{ Peer, Supernode, LazyFS string }
 
+// BuildProgram compiles one more program of this source tree, static, to a file.
+func BuildProgram(ctx context.Context, program, file string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", file, program)
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s (run this inside the source tree): %w\n%s", program, err, out)
+	}
+	return nil
+}
+
 // In are the daemons that lie in a directory already.
 func In(dir string) (Binaries, error) {
 	dir, err := filepath.Abs(dir) // they are started in other directories

@@ -14,24 +14,16 @@ import (
 	"time"
 
 	"github.com/shoal-project/shoal/bench/lab"
+	"github.com/shoal-project/shoal/internal/cri"
 )
 
-const containerdConfig = `version = 2
-root = "%[1]s/root"
-state = "%[1]s/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
-[grpc]
-  address = "%[1]s/c.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "%[1]s/opt"
-`
-
-// Containerd is a running containerd of the Debian package of that name, with
-// the overlayfs snapshotter and no images.
+// Containerd is a running containerd of the Debian package of that name, with no
+// images.
 type Containerd struct {
 	*lab.Process
-	host *lab.Host
-	dir  string
+	Pods   *cri.Client
+	host   *lab.Host
+	config cri.Containerd
 }
 
 // ContainerdVersion is what containerd says of itself.
@@ -47,10 +39,15 @@ func ContainerdVersion(ctx context.Context) (string, error) {
 	return "containerd " + fields[2], nil
 }
 
-// StartContainerd starts it with all its files in dir, which Stop deletes, and
-// waits until it answers.
-func StartContainerd(ctx context.Context, host *lab.Host, dir string) (*Containerd, error) {
-	c := &Containerd{host: host, dir: dir}
+// StartContainerd starts it with all its files in a directory, which Stop deletes,
+// and waits until it answers. It goes to the registries themselves, unless
+// config.Mirror has said otherwise; they speak plain HTTP.
+func StartContainerd(ctx context.Context, host *lab.Host, config cri.Containerd) (*Containerd, error) {
+	pods, err := cri.Dial(config.Socket())
+	if err != nil {
+		return nil, err
+	}
+	c := &Containerd{Pods: pods, host: host, config: config}
 	if err := c.begin(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -58,26 +55,23 @@ func StartContainerd(ctx context.Context, host *lab.Host, dir string) (*Containe
 }
 
 func (c *Containerd) begin(ctx context.Context) error {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+	if err := c.config.Write(); err != nil {
 		return err
 	}
-	config, log := filepath.Join(c.dir, "config.toml"), filepath.Join(c.dir, logName)
-	if err := os.WriteFile(config, fmt.Appendf(nil, containerdConfig, c.dir), 0o600); err != nil {
-		return err
-	}
+	log := filepath.Join(c.config.Dir, logName)
 	output, err := os.Create(log)
 	if err != nil {
 		return err
 	}
 	defer output.Close()
-	c.Process, err = c.host.Start(lab.Command{Args: []string{"containerd", "-c", config}, Stdout: output, Stderr: output})
+	c.Process, err = c.host.Start(lab.Command{Args: []string{"containerd", "-c", c.config.ConfigFile()}, Stdout: output, Stderr: output})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
-		if err = c.ctr(ctx, "version"); err == nil {
+		if err = c.Pods.Ready(ctx); err == nil {
 			return nil
 		}
 		select {
@@ -92,7 +86,7 @@ func (c *Containerd) begin(ctx context.Context) error {
 
 func (c *Containerd) ctr(ctx context.Context, args ...string) error {
 	var trouble bytes.Buffer
-	args = append([]string{"ctr", "-a", filepath.Join(c.dir, "c.sock"), "-n", "bench"}, args...)
+	args = append([]string{"ctr", "-a", c.config.Socket(), "-n", "bench"}, args...)
 	p, err := c.host.Start(lab.Command{Args: args, Stderr: &trouble})
 	if err != nil {
 		return err
@@ -105,23 +99,24 @@ func (c *Containerd) ctr(ctx context.Context, args ...string) error {
 
 // Pull pulls an image from a plain-HTTP registry and unpacks it.
 func (c *Containerd) Pull(ctx context.Context, image string) error {
-	return c.ctr(ctx, "images", "pull", "--plain-http", "--snapshotter", "overlayfs", image)
+	return c.ctr(ctx, "images", "pull", "--plain-http", "--snapshotter", cri.Overlay, image)
 }
 
 // Mount mounts a pulled image, with an overlay that can be written, on a
 // directory.
 func (c *Containerd) Mount(ctx context.Context, image, dir string) error {
-	return c.ctr(ctx, "images", "mount", "--rw", "--snapshotter", "overlayfs", image, dir)
+	return c.ctr(ctx, "images", "mount", "--rw", "--snapshotter", cri.Overlay, image, dir)
 }
 
-// Stop ends containerd and deletes its files. Its mounts must be gone.
+// Stop ends containerd, with all that runs in it, and deletes its files. Its mounts
+// must be gone.
 func (c *Containerd) Stop() error {
-	var err error
+	err := c.Pods.Close()
 	if c.Process != nil {
-		err = c.Process.Stop()
+		err = errors.Join(err, c.Process.Stop())
 	}
-	if gone := UnmountBelow(c.dir); gone != nil {
+	if gone := UnmountBelow(c.config.Dir); gone != nil {
 		return errors.Join(err, gone) // never delete through a mount
 	}
-	return errors.Join(err, os.RemoveAll(c.dir))
+	return errors.Join(err, os.RemoveAll(c.config.Dir))
 }

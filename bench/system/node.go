@@ -55,11 +55,12 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	d := n.lazyfs
 	err = d.writeConfig(settings{
-		"data_dir": filepath.Join(d.dir, "data"),
-		"run_dir":  filepath.Join(d.dir, "run"),
-		"peer":     settings{"socket": filepath.Join(n.peer.dir, socketName)},
-		"admin":    settings{"listen": d.admin, "socket": filepath.Join(d.dir, socketName)},
-		"fill":     settings{"enabled": !n.config.NoFill},
+		"data_dir":    filepath.Join(d.dir, "data"),
+		"run_dir":     filepath.Join(d.dir, "run"),
+		"peer":        settings{"socket": filepath.Join(n.peer.dir, socketName)},
+		"admin":       settings{"listen": d.admin, "socket": filepath.Join(d.dir, socketName)},
+		"fill":        settings{"enabled": !n.config.NoFill},
+		"snapshotter": settings{"socket": n.Snapshotter()},
 	})
 	if err != nil {
 		return err
@@ -68,14 +69,16 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	return err
 }
 
-// Mount mounts an image on an empty directory, and waits until all of it is on
-// the node if it is to.
-func (n *Node) Mount(ctx context.Context, image, dir string, wait bool) error {
+// Snapshotter is the socket of its snapshotter for containerd.
+func (n *Node) Snapshotter() string { return filepath.Join(n.lazyfs.dir, "snapshotter.sock") }
+
+// Registry is the address of its peer's registry proxy, on its host.
+func (n *Node) Registry() string { return loopback(n.config.FirstPort + peerRegistry) }
+
+// Mount mounts an image on an empty directory, with flags of lazyfs mount.
+func (n *Node) Mount(ctx context.Context, image, dir string, flags ...string) error {
 	args := []string{"mount", "--config", n.lazyfs.configFile(), "--quiet", image, dir}
-	if wait {
-		args = append(args, "--wait")
-	}
-	_, err := n.lazyfs.output(ctx, args...)
+	_, err := n.lazyfs.output(ctx, append(args, flags...)...)
 	return err
 }
 

@@ -5,8 +5,10 @@ package cri
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -21,7 +23,9 @@ type Client struct {
 // Dial makes a client of the engine behind a Unix socket. It connects with the
 // first request.
 func Dial(socket string) (*Client, error) {
-	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	again := backoff.Config{BaseDelay: poll, Multiplier: 2, MaxDelay: 100 * time.Millisecond} // it may only be starting
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: again}))
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", socket, err)
 	}

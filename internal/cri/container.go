@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -43,6 +44,25 @@ func (c *Container) Wait(ctx context.Context) (int, error) {
 		select {
 		case <-ctx.Done():
 			return 0, fmt.Errorf("waiting for a container's end: %w", ctx.Err())
+		case <-time.After(poll):
+		}
+	}
+}
+
+// First waits for the first line that the container prints, and does not wait for
+// its end.
+func (c *Container) First(ctx context.Context) (Line, error) {
+	for {
+		lines, err := c.Log()
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return Line{}, err
+		}
+		if len(lines) > 0 {
+			return lines[0], nil
+		}
+		select {
+		case <-ctx.Done():
+			return Line{}, fmt.Errorf("waiting for what a container prints: %w", ctx.Err())
 		case <-time.After(poll):
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -62,14 +63,15 @@ type ContainerConfig struct {
 	Name    string // no other container of the pod has it
 	Image   string // as it was pulled
 	Command []string
-	Env     map[string]string
-	Dir     string // in which it starts; empty is the image's
+	Env     []string // NAME=value
+	Dir     string   // in which it starts; empty is the image's
 }
 
 // Create makes a container that does not run yet.
 func (p *Pod) Create(ctx context.Context, config ContainerConfig) (*Container, error) {
 	var env []*runtime.KeyValue
-	for name, value := range config.Env {
+	for _, variable := range config.Env {
+		name, value, _ := strings.Cut(variable, "=")
 		env = append(env, &runtime.KeyValue{Key: name, Value: []byte(value)})
 	}
 	log := config.Name + ".log"

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/shoal-project/shoal/internal/cri"
 )
 
 // awaitNoLeaks gives what was told to end a moment to do so, and lists the rest.
@@ -27,7 +29,7 @@ func leaks(scratch string) []string {
 	left := leakedProcesses(scratch)
 	left = append(left, linesWith("/proc/self/mountinfo", scratch, "mount")...)
 	left = append(left, linesWith("/proc/net/unix", scratch, "socket")...)
-	for _, dir := range ownGroups() {
+	for _, dir := range cri.Groups(groupName()) {
 		left = append(left, "control group "+dir)
 	}
 	return left
@@ -73,25 +75,6 @@ func linesWith(file, part, what string) []string {
 // groupName is the parent of all control groups that engines make for us.
 func groupName() string { return filepath.Base(os.Getenv(marker)) }
 
-// ownGroups are the directories of that name in every hierarchy.
-func ownGroups() []string {
-	flat, _ := filepath.Glob("/sys/fs/cgroup/" + groupName() + "*")
-	deep, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupName() + "*")
-	return append(flat, deep...)
-}
-
-// removeGroups removes the empty control groups that engines leave by design.
-func removeGroups() {
-	for _, root := range ownGroups() {
-		var dirs []string
-		_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
-		for i := len(dirs) - 1; i >= 0; i-- {
-			_ = os.Remove(dirs[i]) // one that is in use is found by the leak check
-		}
-	}
-}
+// removeGroups removes the empty control groups that engines leave by design; one
+// that is in use is found by the leak check.
+func removeGroups() { cri.RemoveGroups(groupName()) }
