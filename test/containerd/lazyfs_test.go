@@ -25,7 +25,7 @@ data_dir: %[1]s/data
 run_dir: %[1]s/run
 peer: {socket: %[1]s/peer.sock}
 snapshotter: {socket: %[1]s/s.sock, root: %[1]s/shoal}
-admin: {socket: %[1]s/lazyfs.sock, listen: ""}
+admin: {socket: %[1]s/lazyfs.sock, listen: "127.0.0.1:0"}
 `
 
 // serveProgram runs the program, without a peer, on a root of its own.
