@@ -21,16 +21,16 @@ type Holder struct {
 const network = "unixpacket"
 
 // Start begins a holder at a socket, whose directory others must not be able to
-// look into. command is the program and arguments that run [Main].
-func Start(path string, command ...string) (*Holder, error) {
-	h, err := start(path, command)
+// look into. program, started with args, of which the first is its name, runs [Main].
+func Start(path, program string, args ...string) (*Holder, error) {
+	h, err := start(path, program, args)
 	if err != nil {
 		return nil, fmt.Errorf("starting the holder of the file system: %w", err)
 	}
 	return h, nil
 }
 
-func start(path string, command []string) (*Holder, error) {
+func start(path, program string, args []string) (*Holder, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func start(path string, command []string) (*Holder, error) {
 		return nil, err
 	}
 	defer socket.Close()
-	process, err := spawn(socket, command)
+	process, err := spawn(socket, program, args)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +64,13 @@ func start(path string, command []string) (*Holder, error) {
 
 // spawn starts a process that the end of this one's session, terminal or directory
 // does not concern.
-func spawn(socket *os.File, command []string) (*os.Process, error) {
+func spawn(socket *os.File, program string, args []string) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer null.Close()
-	return os.StartProcess(command[0], command, &os.ProcAttr{
+	return os.StartProcess(program, args, &os.ProcAttr{
 		Dir: "/", Env: os.Environ(), Files: []*os.File{null, null, null, socket},
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})

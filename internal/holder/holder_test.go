@@ -40,7 +40,7 @@ func socket(t *testing.T) string {
 func begin(t *testing.T, path string) *Holder {
 	t.Helper()
 	t.Setenv(childEnv, path)
-	h, err := Start(path, "/proc/self/exe")
+	h, err := Start(path, "/proc/self/exe", "holder")
 	if err != nil {
 		t.Fatal(err)
 	}

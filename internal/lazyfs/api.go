@@ -17,10 +17,12 @@ import (
 
 // The daemon's own routes on its Unix socket:
 //
-//	POST   /v1/mounts  a MountOrder; JSON lines of MountNews
-//	DELETE /v1/mounts  ?target=DIR, and &detach
-//	POST   /v1/verify  a VerifyOrder; JSON lines of VerifyNews
-//	GET    /v1/events  JSON lines of Event, until the client leaves
+//	POST   /v1/mounts    a MountOrder; JSON lines of MountNews
+//	DELETE /v1/mounts    ?target=DIR, and &detach
+//	POST   /v1/verify    a VerifyOrder; JSON lines of VerifyNews
+//	GET    /v1/events    JSON lines of Event, until the client leaves
+//	POST   /v1/shutdown  a ShutdownOrder; 204, and the daemon ends, leaving no mount
+//	POST   /v1/leave     204, and the daemon ends as by SIGTERM
 func (d *Daemon) Routes() []admin.Route {
 	local := func(pattern string, h http.HandlerFunc) admin.Route {
 		return admin.Route{Pattern: pattern, Local: true, Handler: h}
@@ -30,6 +32,8 @@ func (d *Daemon) Routes() []admin.Route {
 		local("DELETE /v1/mounts", d.deleteMount),
 		local("POST /v1/verify", d.postVerify),
 		local("GET /v1/events", d.getEvents),
+		local("POST /v1/shutdown", d.postShutdown),
+		local("POST /v1/leave", d.postLeave),
 	}
 }
 

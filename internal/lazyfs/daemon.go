@@ -40,6 +40,7 @@ type Config struct {
 	Graduate bool
 	Content  content.Config
 	FUSE     fuse.Config
+	Resume   Resume
 	// Grace is how long the kernel may take to let go at the end.
 	Grace time.Duration
 }
@@ -56,6 +57,7 @@ type Daemon struct {
 	records records
 	events  events
 	locked  *os.File
+	session *session
 	store   atomic.Pointer[string] // the directory of the peer's store
 
 	ctx   context.Context // of fills and errands
@@ -63,10 +65,19 @@ type Daemon struct {
 	tasks sync.WaitGroup
 	kick  chan struct{} // there are errands
 
+	tookOver bool            // the mounts are those of an earlier daemon
+	serving  sync.WaitGroup  // the kernel is answered
+	ending   context.Context // ends when the daemon is told to end, see shutdown.go
+	end      context.CancelFunc
+	complete atomic.Bool // the end is to leave no mount
+	native   atomic.Bool // not even a native one
+
 	mu      sync.Mutex
 	images  map[chunk.Digest]*image // by tree
 	waiting []*Record               // recorded, and not served: to be restored, or to be unpinned
 	lastID  uint32
+	// restoring is while what an earlier daemon mounted is taken over.
+	restoring bool
 }
 
 // image is one that is served.
@@ -88,9 +99,11 @@ func New(cfg Config, peer Peer, log *slog.Logger, reg prometheus.Registerer) (*D
 		cfg: cfg, peer: peer, log: log, records: records{filepath.Join(cfg.DataDir, "images")},
 		images: map[chunk.Digest]*image{}, kick: make(chan struct{}, 1),
 	}
-	for _, dir := range []string{cfg.DataDir, d.mountDir(), d.scratchDir()} {
-		// A mount that a killed process left answers ENOTCONN here; it is cleared later.
-		if err := os.MkdirAll(dir, 0o700); err != nil && dir != d.mountDir() {
+	d.session = &session{dir: filepath.Join(cfg.RunDir, "session"), Resume: cfg.Resume}
+	// The directory of the mount is left alone: an earlier daemon's may be there, which
+	// nobody serves yet.
+	for _, dir := range []string{cfg.DataDir, d.session.dir, d.scratchDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making %s: %w; run as root, or set data_dir and run_dir", dir, err)
 		}
 	}
@@ -103,7 +116,9 @@ func New(cfg Config, peer Peer, log *slog.Logger, reg prometheus.Registerer) (*D
 	}
 	d.loadStore()
 	d.table = content.New(cfg.Content, peer, d.storeDir, log, content.NewMetrics(reg))
+	d.session.register(reg)
 	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.ending, d.end = context.WithCancel(context.Background())
 	return d, nil
 }
 

@@ -113,13 +113,22 @@ func (d *Daemon) retire(r *Record) error {
 	return nil
 }
 
-// shows tells whether what is mounted is the native mount m: an overlay on the
-// kernel's view, or that view itself.
+// shows tells whether what is mounted is the mount m: an overlay on the image's
+// view, or that view itself. Of views that FUSE serves only the living one counts.
 func (d *Daemon) shows(mounted mountpoint.Mount, m Mount) bool {
-	if m.Writable() {
-		return mounted.Type == "overlay" && strings.Contains(mounted.Super, d.nativeRoot())
+	root := d.nativeRoot()
+	if !m.Native {
+		if root = d.mountDir(); !d.tookOver {
+			return false
+		}
 	}
-	return mounted.Type == nativeType
+	switch {
+	case m.Writable():
+		return mounted.Type == "overlay" && strings.Contains(mounted.Super, root)
+	case m.Native:
+		return mounted.Type == nativeType
+	}
+	return d.session.is(mounted)
 }
 
 // retireUnknown takes away what no record speaks of, such as that of a record

@@ -183,7 +183,7 @@ func lock(dir string) (*os.File, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another daemon uses %s; stop it, or set data_dir to another directory", dir), f.Close())
+		return nil, errors.Join(fmt.Errorf("another daemon uses %s; go on in its place with `lazyfs serve --take-over`, stop it, or set data_dir to another directory", dir), f.Close())
 	}
 	return f, nil
 }

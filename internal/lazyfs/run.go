@@ -21,8 +21,9 @@ func (d *Daemon) Close() error {
 	return d.locked.Close()
 }
 
-// Start clears what an earlier daemon left, mounts the file system and what is
-// recorded. Fills end with ctx. After it Stop must follow, or Close if it failed.
+// Start goes on with the mounts of an earlier daemon, or clears what it left and
+// mounts all anew. Fills end with ctx. After it Stop must follow, or Close if it
+// failed.
 func (d *Daemon) Start(ctx context.Context) error {
 	if err := mountpoint.Privileged(); err != nil {
 		return err
@@ -33,42 +34,67 @@ func (d *Daemon) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.clearStale(recorded); err != nil {
-		return err
+	if d.tookOver = d.resume(recorded); !d.tookOver {
+		if err := d.mountAnew(recorded); err != nil {
+			return err
+		}
 	}
-	if err := os.MkdirAll(d.mountDir(), 0o755); err != nil {
-		return fmt.Errorf("making %s: %w; set run_dir to another directory", d.mountDir(), err)
-	}
-	if err := d.fs.Mount(d.mountDir()); err != nil {
-		return err
-	}
-	d.tasks.Go(func() {
+	d.serving.Go(func() {
 		if err := d.fs.Serve(); err != nil {
 			d.log.Error("the file system ended", "error", err)
 		}
 	})
+	d.tasks.Go(d.watch)
 	context.AfterFunc(ctx, d.stop) // fills and streams of news end at once
 	d.restore(ctx, recorded)
 	d.tasks.Go(d.runErrands)
 	return nil
 }
 
+// mountAnew mounts the file system after what was there is cleared.
+func (d *Daemon) mountAnew(recorded []*Record) error {
+	if err := errors.Join(d.session.forget(), d.clearStale(recorded)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.mountDir(), 0o755); err != nil {
+		return fmt.Errorf("making %s: %w; set run_dir to another directory", d.mountDir(), err)
+	}
+	if err := d.fs.MountKept(d.mountDir(), d.session.opens()); err != nil {
+		return err
+	}
+	if err := d.session.keep(d.fs); err != nil {
+		d.log.Warn("mounts will end with this daemon", "error", err)
+	}
+	return nil
+}
+
 // restore mounts what is recorded, from the disk alone; what that lacks waits
 // for the peer.
 func (d *Daemon) restore(ctx context.Context, recorded []*Record) {
-	short, cancel := context.WithTimeout(ctx, errandEvery)
-	defer cancel()
-	if err := d.learnStore(short); err != nil {
-		d.log.Warn("the peer does not say where its store is; serving what is on the disk", "error", err)
+	if d.tookOver && d.storeDir() != "" {
+		d.wake() // readers wait: what the peer has to say comes later
+	} else {
+		d.askStore(ctx)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.restoring = d.tookOver
+	defer func() { d.restoring = false }()
 	d.retireUnknown(recorded)
 	for _, r := range recorded {
 		d.lastID = max(d.lastID, r.ID)
 		if !r.wanted() || d.restoreImage(r) != nil {
 			d.waiting = append(d.waiting, r)
 		}
+	}
+}
+
+// askStore asks the peer where its store is; if it is away, it is where it was.
+func (d *Daemon) askStore(ctx context.Context) {
+	short, cancel := context.WithTimeout(ctx, errandEvery)
+	defer cancel()
+	if err := d.learnStore(short); err != nil {
+		d.log.Warn("the peer does not say where its store is; serving what is on the disk", "error", err)
 	}
 }
 
@@ -95,7 +121,7 @@ func (d *Daemon) restoreImage(r *Record) error {
 func (d *Daemon) reattach(im *image, m Mount) error {
 	mounted, err := mountpoint.At(m.Target)
 	if err == nil && len(mounted) > 0 {
-		if m.Native && d.shows(mounted[len(mounted)-1], m) {
+		if d.shows(mounted[len(mounted)-1], m) {
 			return nil
 		}
 		err = fmt.Errorf("something else is mounted on %s now", m.Target)
@@ -113,12 +139,17 @@ const errandEvery = 2 * time.Second
 func (d *Daemon) runErrands() {
 	ticker := time.NewTicker(errandEvery)
 	defer ticker.Stop()
+	asked := false
 	for {
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-ticker.C:
 		case <-d.kick:
+		}
+		if d.tookOver && !asked {
+			d.askStore(d.ctx)
+			asked = true
 		}
 		d.mu.Lock()
 		waiting := append([]*Record(nil), d.waiting...)
@@ -186,6 +217,7 @@ func (d *Daemon) errand(r *Record) error {
 
 // unpin takes the pin of an image that is not mounted any more.
 func (d *Daemon) unpin(r *Record) error {
+	d.fs.Unexpect(r.ID)
 	ctx, cancel := context.WithTimeout(d.ctx, peerPatience)
 	defer cancel()
 	d.mu.Lock()
@@ -224,77 +256,4 @@ func (d *Daemon) pinAll() {
 			return
 		}
 	}
-}
-
-// Stop ends fills, unmounts everything but what the kernel mounts natively, and
-// lets the file system go. Records stay, for the next start.
-func (d *Daemon) Stop() error {
-	d.stop()
-	d.mu.Lock()
-	busy := false
-	for _, im := range d.images {
-		d.endFill(im)
-		for _, m := range im.record.Mounts {
-			if m.Native {
-				continue
-			}
-			if err := d.detach(m); err != nil {
-				d.log.Warn("a mount is still in use; it goes from sight now, and fails for those who use it", "target", m.Target, "error", err)
-				busy = true
-			}
-		}
-		if err := d.retireIdle(im); err != nil {
-			d.log.Warn("taking away the kernel's view of an image", "image", im.record.Image.Reference, "error", err)
-		}
-	}
-	d.mu.Unlock()
-	if err := d.closeFS(busy); err != nil {
-		// The kernel ends the connection with this process; until then it may use all.
-		return errors.Join(err, d.locked.Close())
-	}
-	d.tasks.Wait()
-	d.table.Close()
-	var err error
-	for _, im := range d.images {
-		im.content.Close()
-		err = errors.Join(err, im.tree.close())
-	}
-	return errors.Join(err, d.locked.Close())
-}
-
-// detach unmounts, if need be only from sight; then it says who is in the way.
-func (d *Daemon) detach(m Mount) error {
-	err := mountpoint.Unmount(m.Target, false)
-	if !errors.Is(err, mountpoint.ErrBusy) {
-		return err
-	}
-	return errors.Join(err, mountpoint.Unmount(m.Target, true))
-}
-
-// closeFS unmounts the file system, by force if somebody uses it: a container in
-// a mount namespace of its own may hold it. On an error the connection still is.
-func (d *Daemon) closeFS(busy bool) error {
-	closed := make(chan error, 1)
-	go func() {
-		var err error
-		if !busy {
-			err = d.fs.Close()
-		}
-		if busy || err != nil {
-			err = d.fs.Abort()
-		}
-		closed <- err
-	}()
-	timer := time.NewTimer(d.cfg.Grace)
-	defer timer.Stop()
-	select {
-	case err := <-closed:
-		return err
-	case <-timer.C:
-	}
-	d.log.Warn("images are still in use in other mount namespaces; their reads fail from now on")
-	if err := d.fs.Abort(); err != nil { // which ends a Close that waits
-		return fmt.Errorf("images were still in use: %w", err)
-	}
-	return <-closed
 }

@@ -66,7 +66,9 @@ func (d *Daemon) serve(r *Record) (*image, error) {
 		return nil, err
 	}
 	im := &image{record: r, tree: t, content: d.table.Image(d.source(r.Image), t.devices)}
-	if err := d.pin(im); err != nil {
+	if d.restoring {
+		// It is pinned since it was first mounted. Readers wait now, so that is made sure later.
+	} else if err := d.pin(im); err != nil {
 		d.log.Warn("the image's objects are not pinned in the peer's store yet", "image", r.Image.Reference, "error", err)
 	}
 	if im.served, err = d.fs.Add(r.ID, r.Image.Tree.Hex(), t.Image, bytesOf{im.content}); err != nil {

@@ -27,6 +27,7 @@ type Status struct {
 	RunDir  string        `json:"run_dir"`
 	Store   string        `json:"store"` // the peer's
 	Peer    PeerStatus    `json:"peer"`
+	Session SessionStatus `json:"session"`
 	Images  []ImageStatus `json:"images"`
 	// Layers are containerd's snapshots of images' layers, and why one is not lazy.
 	Layers []snapshotter.Layer `json:"layers,omitempty"`
@@ -150,7 +151,7 @@ func (d *Daemon) Status(version, socket string, started time.Time) Status {
 	if err := d.PeerAnswers(ctx); err != nil {
 		s.Peer.Answers, s.Peer.Error = false, err.Error()
 	}
-	s.Images = d.Images(ctx)
+	s.Session, s.Images = d.session.status(), d.Images(ctx)
 	return s
 }
 

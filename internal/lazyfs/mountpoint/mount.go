@@ -114,3 +114,16 @@ func Unmount(target string, detach bool) error {
 		return explain("unmounting "+target, err, "")
 	}
 }
+
+// Used tells whether anything uses the topmost mount at target, and leaves it there.
+func Used(target string) (bool, error) {
+	// The first call of this kind only marks a mount that nothing uses.
+	err := unix.Unmount(target, unix.MNT_EXPIRE|unix.UMOUNT_NOFOLLOW)
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return true, nil
+	case err == nil, errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return false, nil
+	}
+	return false, explain("looking whether "+target+" is in use", err, "")
+}

@@ -1,0 +1,114 @@
+//go:build linux
+
+package lazyfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
+)
+
+// ShutdownOrder asks the daemon to end and to leave no mount. The records stay:
+// the next daemon mounts the same again.
+type ShutdownOrder struct {
+	// Force unmounts what is in use, too.
+	Force bool `json:"force,omitempty"`
+	// Native unmounts what the kernel serves itself, too.
+	Native bool `json:"native,omitempty"`
+}
+
+// Ending ends when somebody ordered the daemon to end; its owner then calls Stop.
+func (d *Daemon) Ending() context.Context { return d.ending }
+
+// Shutdown has the daemon end and leave nothing, unless something is in use.
+func (d *Daemon) Shutdown(o ShutdownOrder) error {
+	if used, err := d.inUse(o.Native); err != nil {
+		return err
+	} else if len(used) > 0 && !o.Force {
+		return fmt.Errorf("%s is in use; end what uses it, or force it with --force", strings.Join(used, ", "))
+	}
+	d.native.Store(o.Native)
+	d.complete.Store(true)
+	d.end()
+	return nil
+}
+
+// inUse names what is in use: mounts, and images that others hold to mount them.
+func (d *Daemon) inUse(native bool) (used []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.recordsLocked() {
+		for _, m := range r.Mounts {
+			if m.Native && !native {
+				continue
+			}
+			busy, failed := mountpoint.Used(m.Target)
+			if busy {
+				used = append(used, m.Target)
+			}
+			err = errors.Join(err, failed)
+		}
+		if n := len(r.Users); n > 0 {
+			used = append(used, fmt.Sprintf("%s (by %d snapshots or layers)", r.Image.Reference, n))
+		}
+	}
+	slices.Sort(used)
+	return used, err
+}
+
+// unmountNative takes away what the kernel serves itself. d.mu is held.
+func (d *Daemon) unmountNative() error {
+	var err error
+	for _, r := range d.recordsLocked() {
+		for _, m := range r.Mounts {
+			if m.Native {
+				err = errors.Join(err, d.detach(m))
+			}
+		}
+		err = errors.Join(err, d.retire(r))
+	}
+	return err
+}
+
+func (d *Daemon) postShutdown(w http.ResponseWriter, r *http.Request) {
+	var order ShutdownOrder
+	if !read(w, r, &order) {
+		return
+	}
+	if err := d.Shutdown(order); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (d *Daemon) postLeave(w http.ResponseWriter, _ *http.Request) {
+	d.end()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// endEvery is how often somebody who waits for a daemon's end looks.
+const endEvery = 10 * time.Millisecond
+
+// AwaitEnd waits until no process uses a daemon's data directory.
+func AwaitEnd(ctx context.Context, dataDir string) error {
+	ticker := time.NewTicker(endEvery)
+	defer ticker.Stop()
+	for {
+		f, err := lock(dataDir)
+		if err == nil {
+			return f.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the running daemon to end: %w", err)
+		case <-ticker.C:
+		}
+	}
+}
