@@ -29,6 +29,7 @@ type Peer interface {
 	Unpin(ctx context.Context, name string, free bool) error
 	Store(ctx context.Context) (dir string, err error)
 	Bytes(ctx context.Context, objects []chunk.Digest) (map[string]int64, error)
+	Why(ctx context.Context, ranges []nodeapi.Range) ([]string, error)
 }
 
 // Config says where a daemon keeps its things, and how it works.

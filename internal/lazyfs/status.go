@@ -71,7 +71,7 @@ type Wait struct {
 	Offset int64        `json:"offset"`
 	Length int64        `json:"length"`
 	Since  time.Time    `json:"since"`
-	Reason string       `json:"reason,omitempty"` // why they are not here, if an attempt failed
+	Reason string       `json:"reason,omitempty"` // why they are not here, as far as is known
 }
 
 // Is tells whether what names this image: a reference, a digest, or a directory
@@ -107,6 +107,7 @@ func (d *Daemon) Images(ctx context.Context) []ImageStatus {
 			all[i].Sources = sources
 		}
 	}
+	d.explainWaits(ctx, all)
 	slices.SortFunc(all, func(a, b ImageStatus) int {
 		if c := strings.Compare(a.Reference, b.Reference); c != 0 {
 			return c

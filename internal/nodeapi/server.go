@@ -25,6 +25,8 @@ type Server struct {
 	Dir   string // of the store
 	// Bytes tells an object's bytes by source.
 	Bytes func(chunk.Digest) map[string]int64
+	// Why says what the bytes of a range wait for now; empty if nothing is known.
+	Why func(object chunk.Digest, off, n int64) string
 	// Freed, if set, is told of every object that letting go of a pin removed.
 	Freed func(chunk.Digest)
 }
@@ -43,6 +45,7 @@ func (s *Server) Routes() []admin.Route {
 		local("DELETE /v1/remote/pins/{name}", s.unpin),
 		local("GET /v1/remote/store", s.store),
 		local("POST /v1/remote/bytes", s.bytes),
+		local("POST /v1/remote/why", s.why),
 	}
 }
 

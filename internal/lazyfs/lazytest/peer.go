@@ -233,10 +233,21 @@ func (p *Peer) Bytes(_ context.Context, objects []chunk.Digest) (map[string]int6
 	return map[string]int64{"origin": int64(len(objects))}, p.failure()
 }
 
+// Why says what holds bytes up: Hold does.
+func (p *Peer) Why(chunk.Digest, int64, int64) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hold == nil {
+		return ""
+	}
+	return "held up"
+}
+
 // Server is the peer behind a Unix socket.
 func (p *Peer) Server() *nodeapi.Server {
 	return &nodeapi.Server{
 		Open: p.Open, Fetch: p.Fetch, Store: p.store, Dir: p.Dir,
 		Bytes: func(chunk.Digest) map[string]int64 { return map[string]int64{"origin": 1} },
+		Why:   p.Why,
 	}
 }
