@@ -141,6 +141,7 @@ func startLazyNode(ctx context.Context, c *cluster) (*node, error) {
 	}
 	lazy, err := c.spawn("lazyfs", "lazyfs", []string{
 		"--run-dir", filepath.Join(c.dir, "lazyfs", "run"), "--peer-socket", peer.socket, "--set", "admin.listen=127.0.0.1:0",
+		"--set", "resume.enabled=false", // the demo leaves nothing behind
 	})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,8 @@ type Lazyfs struct {
 	Fill        Fill        `mapstructure:"fill"`
 	Graduation  Graduation  `mapstructure:"graduation"`
 	Snapshotter Snapshotter `mapstructure:"snapshotter"`
+	LayerStore  LayerStore  `mapstructure:"layer_store"`
+	Resume      Resume      `mapstructure:"resume"`
 	Admin       Admin       `mapstructure:"admin"`
 	Log         Log         `mapstructure:"log"`
 	Memory      Memory      `mapstructure:"memory"`
@@ -84,6 +86,15 @@ type Graduation struct {
 	Enabled bool `mapstructure:"enabled"`
 }
 
+// Resume is what becomes of mounts when the daemon ends.
+type Resume struct {
+	Enabled  bool          `mapstructure:"enabled"`
+	Patience time.Duration `mapstructure:"patience"`
+}
+
+// Validate reports every problem at once.
+func (r Resume) Validate() error { return within("patience", r.Patience, 0, 365*24*time.Hour) }
+
 // Snapshotter is containerd's proxy snapshotter.
 type Snapshotter struct {
 	Enabled  bool          `mapstructure:"enabled"`
@@ -119,6 +130,8 @@ func DefaultLazyfs() Lazyfs {
 		Fill:        Fill{Enabled: true, Parallel: 4},
 		Graduation:  Graduation{Enabled: true},
 		Snapshotter: Snapshotter{Enabled: true, Patience: 30 * time.Second},
+		LayerStore:  DefaultLayerStore(),
+		Resume:      Resume{Enabled: true, Patience: 15 * time.Minute},
 		Admin:       Admin{Listen: "127.0.0.1:7423", Socket: "/run/shoal/lazyfs.sock"},
 		Log:         DefaultLog(),
 		Memory:      DefaultMemory(),
@@ -136,6 +149,7 @@ func (l *Lazyfs) Validate() error {
 		Under("fetch", l.Fetch.Validate()),
 		Under("fill", l.Fill.Validate()),
 		Under("snapshotter", l.Snapshotter.Validate()),
+		Under("layer_store", l.LayerStore.Validate()),
 		Under("admin", l.Admin.Validate()),
 		Under("log", l.Log.Validate()),
 		Under("memory", l.Memory.Validate()),

@@ -29,10 +29,18 @@ var Meanings = map[string]string{
 
 	"graduation.enabled": "Have the kernel's EROFS serve an image, wherever it is mounted anew, once all of it is here (Linux 6.12): as fast as a local disk, with no daemon in the way. Off: FUSE always.",
 
+	"resume.enabled":  "Let mounts outlive the daemon, however it ends: a process of its own holds them, reads wait, and the next start goes on with them (Linux 6.9). Off: SIGTERM unmounts everything, and a kill breaks what is mounted.",
+	"resume.patience": "How long reads wait for the next daemon before they fail, and the mounts with them. 0: for ever.",
+
 	"snapshotter.enabled":  "Be a snapshotter for containerd, by its proxy plugin.",
 	"snapshotter.socket":   "Where containerd finds the snapshotter: the address in its proxy_plugins. Empty: snapshotter.sock in run_dir.",
 	"snapshotter.root":     "What containers write, and layers that are not lazy. Empty: snapshots below data_dir. For containerd before 1.6.32 take /var/lib/containerd/io.containerd.snapshotter.v1.shoal, where it looks for the disk's fill level. Not on an overlay or FUSE.",
 	"snapshotter.patience": "How long a pull waits for an image's tree without any progress, before its layers are pulled and unpacked as ever. Longer: more images are lazy. Shorter: a supernode in trouble delays pulls less.",
+
+	"layer_store.enabled":  "Show single layers to podman and CRI-O, in layers/ below run_dir (additionallayerstores in storage.conf).",
+	"layer_store.patience": "How long a pull waits for an image's first layer to be made ready, before it pulls and unpacks layers as ever. Longer: more images are lazy at their first pull. Shorter: what cannot be lazy is pulled sooner.",
+	"layer_store.idle":     "How long a layer stays that was looked up and is used by no storage. Longer: an image removed and pulled again needs nothing brought again. Shorter: room is given back sooner.",
+	"layer_store.recount":  "How long after a layer was last looked up its uses are counted anew in the storages that took it, for those that an engine which was killed did not end.",
 
 	"advertise": "host:port at which peers reach this supernode's control port; `supernode id` prints it. Empty: the machine's name with the port of control.listen.",
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,10 +23,9 @@ type Resume struct {
 	Enabled bool
 	// Patience is how long reads wait for the next daemon; 0 is for ever.
 	Patience time.Duration
-	// Program and Args run [holder.Main]; the socket's path is put behind Args, of
-	// which the first is the process's name.
-	Program string
-	Args    []string
+	// Hold is the program that runs [holder.Main], and its arguments, the first of which
+	// is the process's name; the socket's path follows them.
+	Hold []string
 }
 
 // session is what the next daemon needs to go on with the mounts of this one. Its
@@ -195,7 +195,7 @@ func (s *session) hold(fs *fuse.FS) (*holder.Holder, error) {
 		return nil, err
 	}
 	defer device.Close()
-	h, err := holder.Start(s.socket(), s.Program, append(append([]string{}, s.Args...), s.socket())...)
+	h, err := holder.Start(s.socket(), s.Hold[0], slices.Concat(s.Hold[1:], []string{s.socket()})...)
 	if err != nil {
 		return nil, err
 	}

@@ -28,17 +28,31 @@ import (
 // peerPatience bounds the question whether the peer is there.
 const peerPatience = 2 * time.Second
 
-// Run runs the lazy file system until ctx ends.
-func Run(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
+// Options are what is not in the settings.
+type Options struct {
+	// Hold is the program that runs holder.Main, and its arguments, the first of which
+	// is the process's name; the socket's path follows them.
+	Hold []string
+	// TakeOver has a running daemon end, to go on in its place.
+	TakeOver bool
+}
+
+// Run runs the lazy file system until ctx ends, or somebody orders its end.
+func Run(ctx context.Context, cfg config.Lazyfs, o Options, log *slog.Logger) (err error) {
 	started := time.Now()
 	b, err := base.New(cfg.DataDir, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
+	if o.TakeOver {
+		if err := takeOver(ctx, cfg, log); err != nil {
+			return err
+		}
+	}
 	peer := nodeapi.New(cfg.Peer.Socket)
 	b.OnClose(func() error { peer.Close(); return nil })
-	d, err := lazyfs.New(lazyfsConfig(cfg), peer, log, b.Metrics)
+	d, err := lazyfs.New(lazyfsConfig(cfg, o), peer, log, b.Metrics)
 	if err != nil {
 		return err
 	}
@@ -71,17 +85,44 @@ func Run(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) (err error) {
 	if snaps, err = newSnapshots(cfg, d.Holdings(), log, b.Metrics); err != nil {
 		return errors.Join(err, d.Stop())
 	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(d.Ending(), end)()
 	log.Info("lazyfs is up", "socket", cfg.Admin.Socket, "peer", cfg.Peer.Socket)
-	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, []base.Back{snaps.run})
+	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, []base.Back{snaps.run, func(ctx context.Context) error { return runLayerStore(ctx, cfg, d.Layers(peer), log) }})
 	log.Info("lazyfs is going down")
 	return errors.Join(err, d.Stop())
 }
 
-func lazyfsConfig(cfg config.Lazyfs) lazyfs.Config {
+// handover bounds how long the running daemon may take to end.
+const handover = time.Minute
+
+// takeOver has the running daemon end, if there is one.
+func takeOver(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) error {
+	client := lazyfs.Client{Client: admin.NewClient(cfg.Admin.Socket)}
+	defer client.Close()
+	var away *admin.Unreachable
+	switch err := client.Leave(ctx); {
+	case errors.As(err, &away):
+		log.Info("no daemon runs; starting as usual", "socket", cfg.Admin.Socket)
+		return nil
+	case err != nil:
+		return fmt.Errorf("telling the running daemon to end: %w; is it older than this one? stop it", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, handover)
+	defer cancel()
+	if err := lazyfs.AwaitEnd(ctx, cfg.DataDir); err != nil {
+		return fmt.Errorf("%w; kill it: its mounts go on, too", err)
+	}
+	return nil
+}
+
+func lazyfsConfig(cfg config.Lazyfs, o Options) lazyfs.Config {
 	c := lazyfs.Config{
 		DataDir: cfg.DataDir, RunDir: cfg.RunDir, Fill: cfg.Fill.Enabled, Grace: cfg.Shutdown.Grace,
 		Graduate: cfg.Graduation.Enabled,
 		Content:  content.Default(),
+		Resume:   lazyfs.Resume{Enabled: cfg.Resume.Enabled, Patience: cfg.Resume.Patience, Hold: o.Hold},
 		FUSE: fuse.Config{
 			Passthrough: cfg.FUSE.Passthrough, PassthroughMin: int64(cfg.FUSE.PassthroughMin),
 			MaxRead: int(cfg.FUSE.MaxRead), ReadAhead: int64(cfg.FUSE.ReadAhead), AheadMax: int64(cfg.FUSE.AheadMax),

@@ -12,7 +12,7 @@ import (
 
 // The settings' defaults are those of the packages that they set.
 func TestLazyfsDefaults(t *testing.T) {
-	got := lazyfsConfig(config.DefaultLazyfs())
+	got := lazyfsConfig(config.DefaultLazyfs(), Options{})
 	if got.FUSE != fuse.Default() {
 		t.Errorf("fuse: %+v, not %+v", got.FUSE, fuse.Default())
 	}
