@@ -3,6 +3,9 @@
 package main
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-project/shoal/internal/assembly/lazy"
@@ -30,20 +33,28 @@ here, it needs neither peer nor supernode nor registry.`,
 	settings := cli.AddSettings(root, config.DefaultLazyfs, config.DefaultLazyfsFile,
 		"data-dir=data_dir", "run-dir=run_dir", "peer-socket=peer.socket",
 		"socket=admin.socket", "log-level=log.level")
+	takeOver := false
+	run := func(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) error {
+		return lazy.Run(ctx, cfg, lazy.Options{Hold: holdProgram(), TakeOver: takeOver}, log)
+	}
 	d := cli.Daemon[config.Lazyfs]{
-		Settings: settings, Run: lazy.Run,
-		Stop: `unmounts every image, by force
-where one is in use, and remembers them: the next start mounts them again, with
-what writable ones had changed. Native mounts stay. A second signal ends it at once;
-the next start clears away what that leaves.`,
+		Settings: settings, Run: run,
+		Stop: `leaves mounts where they
+are, and reads of what is not in the kernel's memory wait for the next "lazyfs serve":
+so it also is after a kill, or an upgrade. If nothing is mounted, nothing stays.
+"lazyfs shutdown" ends it and unmounts everything, and so does a signal where mounts
+cannot outlive the daemon: before Linux 6.9, or with resume.enabled off. What is
+recorded is mounted again by the next start then.`,
 		Common: func(c config.Lazyfs) (config.Log, config.Memory, config.Admin) { return c.Log, c.Memory, c.Admin },
 	}
+	serve := d.ServeCommand()
+	serve.Flags().BoolVar(&takeOver, "take-over", false, "end a daemon that runs, and go on in its place (upgrades)")
 	client := func(cmd *cobra.Command) (lazyfs.Client, error) {
 		c, err := d.Client(cmd)
 		return lazyfs.Client{Client: c}, err
 	}
 	root.AddCommand(
-		d.ServeCommand(), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
+		serve, holdCommand(), shutdownCommand(settings, client), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
 		verifyCommand(client), eventsCommand(client), cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root
