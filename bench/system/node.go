@@ -55,12 +55,12 @@ func (n *Node) begin(ctx context.Context) (err error) {
 	}
 	d := n.lazyfs
 	err = d.writeConfig(settings{
-		"data_dir":    filepath.Join(d.dir, "data"),
-		"run_dir":     filepath.Join(d.dir, "run"),
-		"peer":        settings{"socket": filepath.Join(n.peer.dir, socketName)},
-		"admin":       settings{"listen": d.admin, "socket": filepath.Join(d.dir, socketName)},
-		"fill":        settings{"enabled": !n.config.NoFill},
-		"snapshotter": settings{"socket": n.Snapshotter()},
+		"data_dir": filepath.Join(d.dir, "data"),
+		"run_dir":  filepath.Join(d.dir, "run"),
+		"peer":     settings{"socket": filepath.Join(n.peer.dir, socketName)},
+		"admin":    settings{"listen": d.admin, "socket": filepath.Join(d.dir, socketName)},
+		"fill":     settings{"enabled": !n.config.NoFill},
+		"resume":   settings{"enabled": false}, // it leaves nothing behind
 	})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (n *Node) begin(ctx context.Context) (err error) {
 }
 
 // Snapshotter is the socket of its snapshotter for containerd.
-func (n *Node) Snapshotter() string { return filepath.Join(n.lazyfs.dir, "snapshotter.sock") }
+func (n *Node) Snapshotter() string { return filepath.Join(n.lazyfs.dir, "run", "snapshotter.sock") }
 
 // Registry is the address of its peer's registry proxy, on its host.
 func (n *Node) Registry() string { return loopback(n.config.FirstPort + peerRegistry) }

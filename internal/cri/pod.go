@@ -4,10 +4,10 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -48,11 +48,31 @@ func namespaces() *runtime.NamespaceOption {
 	return &runtime.NamespaceOption{Network: runtime.NamespaceMode_NODE, Pid: runtime.NamespaceMode_CONTAINER}
 }
 
+// removals is how often a removal is asked for: an engine fails to stop what ends at
+// that moment by itself, and kubelets ask again.
+const removals = 5
+
 // Remove stops the pod with all its containers, and removes them.
-func (p *Pod) Remove(ctx context.Context) error {
+func (p *Pod) Remove(ctx context.Context) (err error) {
+	for range removals {
+		if err = p.remove(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * poll):
+		}
+	}
+	return err
+}
+
+func (p *Pod) remove(ctx context.Context) error {
 	_, err := p.client.runtime.StopPodSandbox(ctx, &runtime.StopPodSandboxRequest{PodSandboxId: p.ID})
-	_, removed := p.client.runtime.RemovePodSandbox(ctx, &runtime.RemovePodSandboxRequest{PodSandboxId: p.ID})
-	if err := errors.Join(err, removed); err != nil {
+	if err == nil {
+		_, err = p.client.runtime.RemovePodSandbox(ctx, &runtime.RemovePodSandboxRequest{PodSandboxId: p.ID})
+	}
+	if err != nil {
 		return fmt.Errorf("removing pod %s: %w", p.config.GetMetadata().GetName(), err)
 	}
 	return nil

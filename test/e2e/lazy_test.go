@@ -46,8 +46,8 @@ func newLazy(t testing.TB, p *peer, edits ...edit) *lazy {
 	l.config.put("peer.socket", p.dir+"/a.sock")
 	l.config.put("admin.listen", admin)
 	l.config.put("admin.socket", dir+"/l.sock")
-	l.config.put("snapshotter.socket", dir+"/s.sock")
 	l.config.put("log.level", "debug")
+	l.config.put("resume.enabled", false) // SIGTERM leaves nothing behind
 	for _, e := range edits {
 		e(l.config)
 	}
