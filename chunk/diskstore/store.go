@@ -306,6 +306,23 @@ func (s *Store) Usage() chunk.Usage {
 	}
 }
 
+// Room is the most bytes that the store can come to hold, whatever it holds now:
+// its quota, or less if the disk has less above the floor; -1 is no bound.
+func (s *Store) Room() int64 {
+	room := int64(-1)
+	if s.cfg.Quota > 0 {
+		room = s.cfg.Quota
+	}
+	free, err := s.free()
+	if err != nil || free < 0 {
+		return room
+	}
+	if disk := max(0, s.bytes.Load()+free-s.cfg.MinFree); room < 0 || disk < room {
+		room = disk
+	}
+	return room
+}
+
 // charge counts n more bytes of content, or fewer, and gives the sum.
 func (s *Store) charge(n int64) int64 {
 	total := s.bytes.Add(n)

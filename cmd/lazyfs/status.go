@@ -170,6 +170,9 @@ func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {
 		row("  fetched", "%s while mounted%s", progress.Bytes(i.Fetched), reasonsText(i.Became))
 		row("  read", "%s in %d reads of %d opened files, %d failed", progress.Bytes(i.Read), i.Reads, i.Opens, i.Errors)
 	}
+	if i.NoRoom != "" {
+		row("  not filled", "%s", i.NoRoom)
+	}
 	for _, w := range i.Waits {
 		text := fmt.Sprintf("%s at %d of %s, for %s", progress.Bytes(w.Length), w.Offset, w.Object, now.Sub(w.Since).Round(time.Millisecond))
 		if w.Reason != "" {

@@ -51,7 +51,7 @@ func (p *parts) remoteImages(cfg members.Remote, engine *download.Engine, trust 
 		Trust: append([]ed25519.PublicKey{p.identity.Key().Public().(ed25519.PublicKey)}, trust...),
 	}
 	return &nodeapi.Server{
-		Open: opener.Open, Fetch: opener.Fetch, Why: engine.Why, Find: opener.Find, Blob: opener.Blob, Store: p.store, Dir: p.storeDir(),
+		Open: opener.Open, Fetch: opener.Fetch, Why: engine.Why, Room: p.store.Room, Find: opener.Find, Blob: opener.Blob, Store: p.store, Dir: p.storeDir(),
 		Bytes: func(d chunk.Digest) map[string]int64 { return puller.Sources(d) }, Freed: p.evicted,
 	}, nil
 }

@@ -110,6 +110,9 @@ func (d *Daemon) waitComplete(ctx context.Context, target string, tell func(cont
 			if !d.cfg.Fill {
 				return errors.New("it is mounted, and will not become complete by itself: fill.enabled is off")
 			}
+			if why := im.content.Progress().NoRoom; why != "" {
+				return errors.New("it is mounted, and will not become complete: " + why)
+			}
 		}
 	}
 }

@@ -122,9 +122,12 @@ func (d *Daemon) beginFill(im *image) {
 	if d.cfg.Fill {
 		im.filling.Go(func() {
 			_ = im.content.Fill(ctx, func(err error) { // it ends whole, or because ctx ended
-				if err != nil {
-					d.log.Warn("the background fill goes on later", "image", known.Reference, "error", err)
+				var full *content.RoomError
+				if errors.As(err, &full) {
+					d.log.Warn("the image is not brought whole", "image", known.Reference, "error", err)
+					return
 				}
+				d.log.Warn("the background fill goes on later", "image", known.Reference, "error", err)
 			})
 		})
 	} else {

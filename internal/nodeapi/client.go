@@ -76,11 +76,16 @@ func (c *Client) Unpin(ctx context.Context, name string, free bool) error {
 
 // Store is the directory of the peer's store (docs/FORMAT.md).
 func (c *Client) Store(ctx context.Context) (string, error) {
-	var answer struct {
-		Dir string `json:"dir"`
-	}
+	var answer place
 	err := c.call(ctx, http.MethodGet, "/v1/remote/store", nil, &answer)
 	return answer.Dir, err
+}
+
+// Room is the most bytes that the peer's store can come to hold; -1 is no bound.
+func (c *Client) Room(ctx context.Context) (int64, error) {
+	var answer place
+	err := c.call(ctx, http.MethodGet, "/v1/remote/store", nil, &answer)
+	return answer.Room, err
 }
 
 // Bytes tells by source how many bytes of the objects came to this node since

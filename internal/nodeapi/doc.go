@@ -106,6 +106,11 @@ type fetched struct {
 }
 
 // pinned is the body of a pin.
+type place struct {
+	Dir  string `json:"dir"`
+	Room int64  `json:"room"`
+}
+
 type pinned struct {
 	Objects []chunk.Digest `json:"objects"`
 }

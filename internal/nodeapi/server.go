@@ -25,6 +25,8 @@ type Server struct {
 	Dir   string // of the store
 	// Bytes tells an object's bytes by source.
 	Bytes func(chunk.Digest) map[string]int64
+	// Room is the most bytes that the store can come to hold; -1 is no bound.
+	Room func() int64
 	// Why says what the bytes of a range wait for now; empty if nothing is known.
 	Why func(object chunk.Digest, off, n int64) string
 	// Freed, if set, is told of every object that letting go of a pin removed.
@@ -106,7 +108,7 @@ func statusOf(err error) int {
 }
 
 func (s *Server) store(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]string{"dir": s.Dir})
+	answer(w, place{s.Dir, s.Room()})
 }
 
 func (s *Server) bytes(w http.ResponseWriter, r *http.Request) {

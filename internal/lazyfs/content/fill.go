@@ -35,7 +35,9 @@ type piece struct {
 }
 
 // Fill brings all that is missing, behind what reads want, until the image is
-// complete or ctx ends. tell hears of rounds in which something failed.
+// complete or ctx ends. tell hears of rounds in which something failed, and once of
+// a [RoomError]: an image that does not fit into the store is left to its readers
+// until it does.
 func (m *Image) Fill(ctx context.Context, tell func(error)) error {
 	m.table.metric.filling.Inc()
 	defer m.table.metric.filling.Dec()
@@ -43,7 +45,12 @@ func (m *Image) Fill(ctx context.Context, tell func(error)) error {
 	for {
 		before := m.Progress().Present
 		m.Learn(ctx)
-		err := m.fillRound(ctx)
+		err := m.fits(ctx)
+		if err == nil {
+			err = m.fillRound(ctx)
+		} else {
+			pause = fillPauseLimit
+		}
 		select {
 		case <-m.done:
 			return nil
@@ -52,7 +59,7 @@ func (m *Image) Fill(ctx context.Context, tell func(error)) error {
 		if errors.Is(err, nodeapi.ErrAbsent) {
 			err = errors.Join(err, m.reopen(ctx))
 		}
-		if err != nil && ctx.Err() == nil {
+		if m.news(err) && ctx.Err() == nil {
 			tell(err)
 		}
 		if m.Progress().Present > before {

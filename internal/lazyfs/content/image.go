@@ -32,6 +32,8 @@ type Image struct {
 
 	counts [4]atomic.Int64 // bytes that became present for this image, by reason
 
+	noRoom atomic.Pointer[RoomError] // nil while the image fits
+
 	reopening sync.Mutex // held while Reopen runs
 	reopened  time.Time
 }
@@ -108,6 +110,8 @@ type Progress struct {
 	// Became says why bytes became present since the image was mounted: store,
 	// demand, ahead, fill.
 	Became map[string]int64 `json:"became_present,omitempty"`
+	// NoRoom says why the rest is not brought in the background.
+	NoRoom string `json:"no_room,omitempty"`
 }
 
 // Fetched are the bytes that came since the image was mounted.
@@ -121,6 +125,9 @@ func (p Progress) Whole() bool { return p.Complete == p.Objects }
 // Progress counts.
 func (m *Image) Progress() Progress {
 	p := Progress{Became: map[string]int64{}}
+	if e := m.noRoom.Load(); e != nil {
+		p.NoRoom = e.Error()
+	}
 	for _, o := range m.distinct() {
 		p.Objects++
 		p.Bytes += o.size

@@ -19,6 +19,8 @@ import (
 // Peer is whom missing bytes are asked of; a [nodeapi.Client] is one.
 type Peer interface {
 	Fetch(ctx context.Context, r nodeapi.FetchRequest) (*chunk.Bitmap, error)
+	// Room is the most bytes that its store can come to hold; -1 is no bound.
+	Room(ctx context.Context) (int64, error)
 }
 
 // Config bounds what is asked of the peer at a time.

@@ -32,6 +32,7 @@ type Peer struct {
 	contents map[chunk.Digest][]byte
 	image    *nodeapi.Image
 	fail     error
+	room     int64
 	hold     chan struct{}
 	asked    []nodeapi.FetchRequest
 	opened   int
@@ -40,7 +41,7 @@ type Peer struct {
 // New is a peer with an empty store.
 func New(t testing.TB) *Peer {
 	t.Helper()
-	p := &Peer{Dir: filepath.Join(t.TempDir(), "store"), t: t, contents: map[chunk.Digest][]byte{}}
+	p := &Peer{Dir: filepath.Join(t.TempDir(), "store"), t: t, contents: map[chunk.Digest][]byte{}, room: -1}
 	cfg := diskstore.Default()
 	cfg.MinFree = 0
 	var err error
@@ -233,6 +234,20 @@ func (p *Peer) Bytes(_ context.Context, objects []chunk.Digest) (map[string]int6
 	return map[string]int64{"origin": int64(len(objects))}, p.failure()
 }
 
+// Room is what SetRoom said.
+func (p *Peer) Room(context.Context) (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.room, nil
+}
+
+// SetRoom says how much the store can come to hold.
+func (p *Peer) SetRoom(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.room = bytes
+}
+
 // Why says what holds bytes up: Hold does.
 func (p *Peer) Why(chunk.Digest, int64, int64) string {
 	p.mu.Lock()
@@ -249,5 +264,6 @@ func (p *Peer) Server() *nodeapi.Server {
 		Open: p.Open, Fetch: p.Fetch, Store: p.store, Dir: p.Dir,
 		Bytes: func(chunk.Digest) map[string]int64 { return map[string]int64{"origin": 1} },
 		Why:   p.Why,
+		Room:  func() int64 { room, _ := p.Room(context.Background()); return room }, // never an error
 	}
 }
