@@ -122,6 +122,7 @@ func TestCodes(t *testing.T) {
 	w := newWorld(t)
 	w.must("active", "", nil)
 	w.must("other", "", nil)
+	w.must("third", "", nil)
 	w.must("base", "", nil)
 	w.commit("committed", "base", nil)
 	if _, err := w.client.View(t.Context(), &api.ViewSnapshotRequest{Key: "view", Parent: "committed"}); err != nil {
@@ -168,7 +169,7 @@ func TestCodes(t *testing.T) {
 		"update what cannot change":  {func() error { _, err := w.update("active", nil, "kind"); return err }, codes.InvalidArgument},
 		"prepare with a bad mapping": {func() error { _, err := w.prepare("new", "", map[string]string{labelUIDs: "x"}); return err }, codes.InvalidArgument},
 		"cleanup":                    {func() error { _, err := w.client.Cleanup(ctx, &api.CleanupRequest{}); return err }, codes.OK},
-		"commit on another":          {commit("rebased", "active", "committed"), codes.OK},
+		"commit on another":          {commit("rebased", "third", "committed"), codes.OK},
 	} {
 		t.Run(name, func(t *testing.T) { wantCode(t, name, c.do(), c.want) })
 	}

@@ -51,8 +51,8 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, target, parent string, 
 			"set disable_snapshot_annotations = false (or enable_remote_snapshot_annotations = \"true\") in its configuration, or use `lazyfs pull`"}, nil
 	}
 	image, err := s.open(ctx, reference)
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if ended := s.ended(ctx); ended != nil {
+		return nil, ended
 	}
 	if err != nil {
 		return whyNot(reference, err), nil
@@ -96,8 +96,8 @@ func (s *Snapshotter) commitRemote(ctx context.Context, target, parent string, l
 	if one.Remote.Top {
 		if err := s.images.Hold(ctx, one.user(), image, depth); err != nil {
 			s.metrics.holdErr.Inc()
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+			if ended := s.ended(ctx); ended != nil {
+				return nil, ended
 			}
 			return &Reason{ReasonHold, fmt.Sprintf("the image cannot be kept: %v", err), image.Reference}, nil
 		}

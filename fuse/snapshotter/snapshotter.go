@@ -120,6 +120,15 @@ func (s *Snapshotter) during(ctx context.Context) (context.Context, context.Canc
 	return ctx, func() { detach(); cancel(nil) }
 }
 
+// ended tells why a request must not go on, as its failures are no verdict on an
+// image then.
+func (s *Snapshotter) ended(ctx context.Context) error {
+	if s.ctx.Err() != nil {
+		return errClosed
+	}
+	return context.Cause(ctx)
+}
+
 // overlayOptions are containerd's own for overlayfs here.
 func overlayOptions() (options []string) {
 	// Only in a user namespace may overlayfs not keep its marks in trusted.*.
