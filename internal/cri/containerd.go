@@ -14,23 +14,26 @@ import (
 // Overlay is the snapshotter that unpacks images.
 const Overlay = "overlayfs"
 
-// Containerd describes a containerd 1.6 for pods.
+// Containerd describes a containerd 1.6.
 type Containerd struct {
 	Dir         string            // of all its files; short enough for a socket
 	Pause       string            // the image of pods' first processes
 	Snapshotter string            // of pods' images; empty is [Overlay]
 	Proxies     map[string]string // sockets of snapshotters that are other processes, by name
+	NoPods      bool              // it answers ctr alone
 }
 
 const containerdConfig = `version = 2
 root = "%[1]s/root"
 state = "%[1]s/state"
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+disabled_plugins = [%[2]s"io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
 [grpc]
   address = "%[1]s/c.sock"
 [plugins."io.containerd.internal.v1.opt"]
   path = "%[1]s/opt"
-[plugins."io.containerd.grpc.v1.cri"]
+`
+
+const podsConfig = `[plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "%[2]s"
   restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -60,7 +63,12 @@ func (c Containerd) Write() error {
 		snapshotter = Overlay
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, containerdConfig, c.Dir, c.Pause, snapshotter)
+	if c.NoPods {
+		fmt.Fprintf(&text, containerdConfig, c.Dir, `"io.containerd.grpc.v1.cri", `)
+	} else {
+		fmt.Fprintf(&text, containerdConfig, c.Dir, "")
+		fmt.Fprintf(&text, podsConfig, c.Dir, c.Pause, snapshotter)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Proxies)) {
 		fmt.Fprintf(&text, "[proxy_plugins.%s]\n  type = \"snapshot\"\n  address = %q\n", name, c.Proxies[name])
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package reference
 
 import (
@@ -12,17 +14,9 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-)
 
-const configuration = `version = 2
-root = "%[1]s/root"
-state = "%[1]s/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
-[grpc]
-  address = "%[1]s/c.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "%[1]s/opt"
-`
+	"github.com/shoal-project/shoal/internal/cri"
+)
 
 // Containerd is a running containerd of its own.
 type Containerd struct {
@@ -36,15 +30,15 @@ type Containerd struct {
 // StartContainerd starts one that keeps everything below dir, an absolute path
 // short enough for a socket. Stop it.
 func StartContainerd(ctx context.Context, dir string) (*Containerd, error) {
-	config := filepath.Join(dir, "config.toml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, configuration, dir), 0o600); err != nil {
+	config := cri.Containerd{Dir: dir, NoPods: true}
+	if err := config.Write(); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
-	c := &Containerd{dir: dir, cmd: exec.Command("containerd", "-c", config), log: log, exited: make(chan struct{})}
+	c := &Containerd{dir: dir, cmd: exec.Command("containerd", "-c", config.ConfigFile()), log: log, exited: make(chan struct{})}
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if err := c.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start containerd: %w", err), log.Close())
@@ -78,7 +72,7 @@ func (c *Containerd) ready(ctx context.Context) error {
 }
 
 func (c *Containerd) ctr(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "ctr", append([]string{"-a", c.dir + "/c.sock", "-n", "reference"}, args...)...)
+	cmd := exec.CommandContext(ctx, "ctr", append([]string{"-a", cri.Containerd{Dir: c.dir}.Socket(), "-n", "reference"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return out, fmt.Errorf("ctr %s: %w: %s", args[0], err, tail(bytes.TrimSpace(out)))
