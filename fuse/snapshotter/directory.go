@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func (s *Snapshotter) snapshotsDir() string { return filepath.Join(s.cfg.Root, "snapshots") }
@@ -25,7 +27,7 @@ func (s *Snapshotter) work(id uint64) string  { return filepath.Join(s.dir(id), 
 // makeDir makes an ordinary snapshot's directories. What lies there from a
 // transaction that came to nothing is replaced.
 func (s *Snapshotter) makeDir(one, parent *snapshot) error {
-	uid, gid, err := s.rootOf(one, parent)
+	root, err := s.rootOf(one, parent)
 	if err != nil {
 		return err
 	}
@@ -36,43 +38,60 @@ func (s *Snapshotter) makeDir(one, parent *snapshot) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("making a snapshot's directory: %w", err)
 	}
-	if err := mkdir(s.upper(one.ID), 0o755); err != nil {
-		return err
-	}
 	if one.Kind == kindActive {
-		if err := mkdir(s.work(one.ID), 0o711); err != nil {
-			return err
+		if err := os.Mkdir(s.work(one.ID), 0o711); err != nil {
+			return fmt.Errorf("making a snapshot's directory: %w", err)
 		}
 	}
-	if err := os.Lchown(s.upper(one.ID), uid, gid); err != nil {
+	if err := os.Mkdir(s.upper(one.ID), 0o700); err != nil {
+		return fmt.Errorf("making a snapshot's directory: %w", err)
+	}
+	return wear(s.upper(one.ID), root)
+}
+
+// wear makes a directory like a root directory.
+func wear(dir string, root Root) error {
+	if err := os.Lchown(dir, int(root.UID), int(root.GID)); err != nil {
 		return fmt.Errorf("giving a snapshot's directory to its root: %w", err)
+	}
+	if err := unix.Chmod(dir, root.Mode); err != nil {
+		return fmt.Errorf("setting the mode of a snapshot's directory: %w", err)
 	}
 	return nil
 }
 
-// mkdir makes a directory with exactly that mode, whatever the umask is.
-func mkdir(dir string, mode fs.FileMode) error {
-	if err := os.Mkdir(dir, mode); err != nil {
-		return fmt.Errorf("making a snapshot's directory: %w", err)
+// dress makes a new snapshot's root directory like that of the view it lies on.
+func (s *Snapshotter) dress(one, on *snapshot) error {
+	root, err := s.images.Root(on.user())
+	if err == nil {
+		root.UID, root.GID, err = outside(one.Labels, root.UID, root.GID)
 	}
-	return os.Chmod(dir, mode)
+	if err != nil {
+		return fmt.Errorf("the root directory of layer %s: %w", chainOf(on.Name), err)
+	}
+	return wear(s.upper(one.ID), root)
 }
 
-// rootOf is who owns a new snapshot's root: whom its ids are mapped to, else the
-// owner below it.
-func (s *Snapshotter) rootOf(one, parent *snapshot) (uid, gid int, err error) {
-	if uid, gid, mapped, err := mappedRoot(one.Labels); err != nil || mapped {
-		return uid, gid, err
-	}
-	if parent == nil || parent.Remote != nil {
-		return 0, 0, nil
-	}
-	info, err := os.Stat(s.upper(parent.ID))
+// rootOf is what a new snapshot's root directory is like: as below it, so that it
+// looks the same as the image's. On a view that is not known yet; see dress. If
+// ids are mapped, root owns it; what lies below is mapped by who mounts it.
+func (s *Snapshotter) rootOf(one, parent *snapshot) (Root, error) {
+	root := Root{Mode: 0o755}
+	uid, gid, err := outside(one.Labels, 0, 0)
 	if err != nil {
-		return 0, 0, fmt.Errorf("the layer below: %w", err)
+		return root, err
 	}
-	stat := info.Sys().(*syscall.Stat_t)
-	return int(stat.Uid), int(stat.Gid), nil
+	if parent != nil && parent.Remote == nil {
+		var stat unix.Stat_t
+		if err := unix.Lstat(s.upper(parent.ID), &stat); err != nil {
+			return root, fmt.Errorf("the layer below: %w", err)
+		}
+		root = Root{Mode: stat.Mode & 0o7777, UID: stat.Uid, GID: stat.Gid}
+	}
+	if mapped(one.Labels) {
+		root.UID, root.GID = uid, gid
+	}
+	return root, nil
 }
 
 func removeDir(dir string) error {

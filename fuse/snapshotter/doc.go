@@ -18,9 +18,7 @@
 //     views what [Images] says, for the one snapshot that holds them.
 //
 // It does not judge content, and it never looks into a view: the process that
-// serves a FUSE mount must not use it. So the root directory of a container on a
-// view gets mode 0755 and root as its owner, or the root that ids are mapped to;
-// containerd's own overlay snapshotter differs only in copying an owner.
+// serves a FUSE mount must not use it.
 // It does not survive a loss of power in the middle of an eager unpack: as with
 // containerd's own, file contents are not synced.
 //

@@ -4,6 +4,7 @@ package snapshotter
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -31,22 +32,25 @@ func idMapOptions(labels map[string]string) (options []string) {
 	return options
 }
 
-// mappedRoot is whom the container's root is on the host, if ids are mapped.
-func mappedRoot(labels map[string]string) (uid, gid int, mapped bool, err error) {
-	uids, gids := labels[labelUIDs], labels[labelGIDs]
-	if uids == "" && gids == "" {
-		return 0, 0, false, nil
-	}
-	if uid, err = hostRoot(uids); err == nil {
-		gid, err = hostRoot(gids)
-	}
-	return uid, gid, true, err
+// mapped tells whether ids are.
+func mapped(labels map[string]string) bool {
+	return labels[labelUIDs] != "" || labels[labelGIDs] != ""
 }
 
-// hostRoot is what 0 is mapped to; itself if nothing is said.
-func hostRoot(mapping string) (int, error) {
+// outside are the ids that a user and group of a container have on the host.
+func outside(labels map[string]string, uid, gid uint32) (uint32, uint32, error) {
+	user, err := hostID(labels[labelUIDs], uid)
+	if err != nil {
+		return 0, 0, err
+	}
+	group, err := hostID(labels[labelGIDs], gid)
+	return user, group, err
+}
+
+// hostID is what an id is mapped to; itself if nothing is said.
+func hostID(mapping string, id uint32) (uint32, error) {
 	if mapping == "" {
-		return 0, nil
+		return id, nil
 	}
 	for one := range strings.SplitSeq(mapping, ",") {
 		var ids [3]uint64
@@ -55,15 +59,16 @@ func hostRoot(mapping string) (int, error) {
 			return 0, fmt.Errorf("id mapping %.100q is not CONTAINER:HOST:SIZE: %w", one, errInvalid)
 		}
 		for i, field := range fields {
-			id, err := strconv.ParseUint(field, 10, 32)
+			n, err := strconv.ParseUint(field, 10, 32)
 			if err != nil {
 				return 0, fmt.Errorf("id mapping %.100q: %w: %w", one, err, errInvalid)
 			}
-			ids[i] = id
+			ids[i] = n
 		}
-		if ids[0] == 0 && ids[2] > 0 && ids[1] < 1<<32-1 {
-			return int(ids[1]), nil
+		first, host, size := ids[0], ids[1], ids[2]
+		if at := uint64(id) - first; uint64(id) >= first && at < size && host+at < math.MaxUint32 {
+			return uint32(host + at), nil
 		}
 	}
-	return 0, fmt.Errorf("id mapping %.100q does not say who root is: %w", mapping, errInvalid)
+	return 0, fmt.Errorf("id mapping %.100q does not say who %d is: %w", mapping, id, errInvalid)
 }

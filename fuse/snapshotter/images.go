@@ -16,6 +16,12 @@ type Image struct {
 	Known []byte
 }
 
+// Root is what an image's root directory is like.
+type Root struct {
+	Mode     uint32 // permissions, with the sticky and set-id bits
+	UID, GID uint32
+}
+
 // Images is the lazy file system, as far as snapshots need it. All methods may
 // be called from many goroutines at once. What is held is durable: it outlives
 // the process, until Release.
@@ -33,6 +39,9 @@ type Images interface {
 	// of overlays: the kernel's own EROFS once all is here, else the FUSE view. It
 	// stays until Release.
 	Lower(ctx context.Context, user string) (string, error)
+	// Root is what the root directory of the user's view is like: what a container
+	// changes lies in a directory that takes its place.
+	Root(user string) (Root, error)
 	// Usage is what the user's view takes on this node's disk. Bytes that several
 	// views have count for one of them alone, so that a sum over all is true.
 	Usage(user string) (bytes, inodes int64, err error)

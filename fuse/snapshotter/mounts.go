@@ -64,7 +64,7 @@ func (s *Snapshotter) mountsOf(ctx context.Context, one *snapshot, isNew bool) (
 	if err != nil {
 		return nil, err
 	}
-	lowers, err := s.lowers(ctx, below, isNew)
+	lowers, err := s.lowers(ctx, one, below, isNew)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func bind(dir string, options []string) []*types.Mount {
 }
 
 // lowers are the directories below a snapshot, the uppermost first.
-func (s *Snapshotter) lowers(ctx context.Context, below chain, isNew bool) ([]string, error) {
+func (s *Snapshotter) lowers(ctx context.Context, one *snapshot, below chain, isNew bool) ([]string, error) {
 	var dirs []string
 	for _, id := range below.ordinary {
 		dirs = append(dirs, s.upper(id))
@@ -107,6 +107,11 @@ func (s *Snapshotter) lowers(ctx context.Context, below chain, isNew bool) ([]st
 	if isNew {
 		if err := s.settle(ctx, below.remote); err != nil {
 			return nil, err
+		}
+		if len(dirs) == 0 {
+			if err := s.dress(one, below.remote); err != nil {
+				return nil, err
+			}
 		}
 	}
 	view, err := s.viewDir(ctx, below.remote)

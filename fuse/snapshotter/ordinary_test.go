@@ -294,22 +294,23 @@ func TestMappedIDs(t *testing.T) {
 	if lower := option(t, mounts, "lowerdir"); !strings.HasSuffix(lower, "/.") {
 		t.Errorf("the view %s would be left out where its parent directory is mapped", lower)
 	}
-	wantOwner(t, option(t, mounts, "upperdir"), 100000, 200000)
+	wantOwner(t, option(t, mounts, "upperdir"), 100012, 200034, 0o751)
 	mounts = w.must("empty", "", labels)
-	wantOwner(t, mounts[0].Source, 100000, 200000)
+	wantOwner(t, mounts[0].Source, 100000, 200000, 0o755)
 	w.commit("mapped", "empty", nil)
-	wantOwner(t, option(t, w.must("on it", "mapped", nil), "upperdir"), 100000, 200000)
-	w.must("unpacked", chainOf(w.three())[2], nil)
+	wantOwner(t, option(t, w.must("on it", "mapped", nil), "upperdir"), 100000, 200000, 0o755)
+	wantOwner(t, option(t, w.must("unpacked", chainOf(w.three())[2], nil), "upperdir"), 12, 34, 0o751)
 	w.commit("on lazy", "unpacked", nil)
+	wantOwner(t, option(t, w.must("on that", "on lazy", nil), "upperdir"), 12, 34, 0o751)
 	_, err := w.prepare("mixed", "on lazy", labels)
 	wantCode(t, "unpacked on lazy", err, codes.FailedPrecondition)
 }
 
-func wantOwner(t *testing.T, path string, uid, gid uint32) {
+func wantOwner(t *testing.T, path string, uid, gid, mode uint32) {
 	t.Helper()
 	var stat syscall.Stat_t
-	if err := syscall.Lstat(path, &stat); err != nil || stat.Uid != uid || stat.Gid != gid {
-		t.Errorf("%s belongs to %d:%d, %v", path, stat.Uid, stat.Gid, err)
+	if err := syscall.Lstat(path, &stat); err != nil || stat.Uid != uid || stat.Gid != gid || stat.Mode&0o7777 != mode {
+		t.Errorf("%s belongs to %d:%d, with mode %o, %v", path, stat.Uid, stat.Gid, stat.Mode, err)
 	}
 }
 

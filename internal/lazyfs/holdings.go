@@ -144,6 +144,24 @@ func (h Holdings) Lower(_ context.Context, user string) (string, error) {
 	return "", fmt.Errorf("nothing is held for %s", user)
 }
 
+// Root is what the root directory of a user's view is like.
+func (h Holdings) Root(user string) (snapshotter.Root, error) {
+	d := h.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, im := range d.images {
+		if !slices.Contains(im.record.Users, user) {
+			continue
+		}
+		root, err := im.tree.Inode(im.tree.Root())
+		if err != nil {
+			return snapshotter.Root{}, fmt.Errorf("reading the image's root: %w", err)
+		}
+		return snapshotter.Root{Mode: root.Mode & 0o7777, UID: root.UID, GID: root.GID}, nil
+	}
+	return snapshotter.Root{}, fmt.Errorf("nothing is held for %s", user)
+}
+
 // Usage is what a user's view takes on this node's disk.
 func (h Holdings) Usage(user string) (bytes, inodes int64, err error) {
 	d := h.d

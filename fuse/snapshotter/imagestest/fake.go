@@ -161,6 +161,14 @@ func (f *Fake) Lower(_ context.Context, user string) (string, error) {
 	return h.View, err
 }
 
+// Root is 0751 of 12:34, which no other directory here is.
+func (f *Fake) Root(user string) (snapshotter.Root, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.read(user)
+	return snapshotter.Root{Mode: 0o751, UID: 12, GID: 34}, err
+}
+
 // Usage is 1,000 bytes and an inode for each layer that is held.
 func (f *Fake) Usage(user string) (bytes, inodes int64, err error) {
 	f.mu.Lock()
