@@ -36,10 +36,16 @@ func dial(socket string) (snapshots.Snapshotter, *grpc.ClientConn, error) {
 
 // serve runs the package on a root of its own.
 func serve(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+	return serveWith(root, func(*imagestest.Fake) {})
+}
+
+// serveWith also gives the images away.
+func serveWith(root string, give func(*imagestest.Fake)) (snapshots.Snapshotter, func() error, error) {
 	images, err := imagestest.New(filepath.Join(root, "images"))
 	if err != nil {
 		return nil, nil, err
 	}
+	give(images)
 	cfg := snapshotter.Config{Root: filepath.Join(root, "shoal"), Patience: time.Minute}
 	s, err := snapshotter.New(cfg, images, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
