@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-project/shoal/internal/cli"
+	"github.com/shoal-project/shoal/internal/containerd/transfer"
 	"github.com/shoal-project/shoal/internal/lazyfs"
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/nodeapi"
@@ -98,6 +99,8 @@ var stages = map[string]string{
 	nodeapi.StageResolve: "resolving the image",
 	nodeapi.StageLayers:  "reading its layers, as nobody did before",
 	nodeapi.StageTree:    "bringing its file tree",
+	transfer.StageFetch:  "bringing its blobs",
+	transfer.StageUnpack: "unpacking a layer",
 }
 
 func (d *display) tell(n lazyfs.MountNews) {

@@ -55,7 +55,7 @@ recorded is mounted again by the next start then.`,
 	}
 	root.AddCommand(
 		serve, holdCommand(), shutdownCommand(settings, client), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
-		verifyCommand(client), eventsCommand(client), cli.ConfigCommand(settings), cli.VersionCommand(),
+		verifyCommand(client), eventsCommand(client), pullCommand(settings, client), materializeCommand(settings), cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root
 }
