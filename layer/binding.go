@@ -28,6 +28,7 @@ const bindingContext = "shoal tree 1\n"
 //	32 bytes a layer's diffID, lowest first
 //	32 bytes tree
 //	8 bytes  the tree's size
+//	8 bytes  only of FormLower: the plain bytes in the last layer's tar stream
 //	32 bytes key
 //	64 bytes signature
 const (
@@ -43,6 +44,7 @@ type Binding struct {
 	DiffIDs   []chunk.Digest
 	Tree      chunk.Digest
 	Size      int64             // of the tree in bytes
+	Plain     int64             // of FormLower: the plain bytes in the last layer's tar stream
 	Key       ed25519.PublicKey // 32 bytes: who signed
 	Signature []byte            // 64 bytes
 }
@@ -50,6 +52,9 @@ type Binding struct {
 func (b *Binding) validate() error {
 	if b.Form != FormRoot && (b.Form != FormLower || len(b.DiffIDs) == 0) {
 		return fmt.Errorf("%w: form %d of %d layers", ErrBinding, b.Form, len(b.DiffIDs))
+	}
+	if b.Plain < 0 || b.Plain > 0 && b.Form == FormRoot {
+		return fmt.Errorf("%w: %d plain bytes", ErrBinding, b.Plain)
 	}
 	if len(b.DiffIDs) > MaxLayers {
 		return fmt.Errorf("%w: %d layers, more than %d", ErrBinding, len(b.DiffIDs), MaxLayers)
@@ -69,7 +74,11 @@ func (b *Binding) appendBody(p []byte) []byte {
 		p = append(p, b.DiffIDs[i][:]...)
 	}
 	p = append(p, b.Tree[:]...)
-	return binary.BigEndian.AppendUint64(p, uint64(b.Size))
+	p = binary.BigEndian.AppendUint64(p, uint64(b.Size))
+	if b.Form == FormRoot {
+		return p
+	}
+	return binary.BigEndian.AppendUint64(p, uint64(b.Plain))
 }
 
 func (b *Binding) signed() []byte { return b.appendBody([]byte(bindingContext)) }
@@ -119,7 +128,7 @@ func (b *Binding) MarshalBinary() ([]byte, error) {
 	if err := b.complete(); err != nil {
 		return nil, err
 	}
-	p := b.appendBody(make([]byte, 0, bindingFixed+32*len(b.DiffIDs)))
+	p := b.appendBody(make([]byte, 0, bindingFixed+8+32*len(b.DiffIDs)))
 	return append(append(p, b.Key...), b.Signature...), nil
 }
 
@@ -129,19 +138,27 @@ func ParseBinding(p []byte) (*Binding, error) {
 	if len(p) < bindingFixed || string(p[:len(bindingMagic)]) != bindingMagic {
 		return nil, fmt.Errorf("%w: no header", ErrBinding)
 	}
-	n := int(binary.BigEndian.Uint16(p[bindingHeader-2:]))
-	if n > MaxLayers || len(p) != bindingFixed+32*n {
+	form, n := Form(p[len(bindingMagic)]-1), int(binary.BigEndian.Uint16(p[bindingHeader-2:]))
+	length := bindingFixed + 32*n
+	if form != FormRoot {
+		length += 8
+	}
+	if n > MaxLayers || len(p) != length {
 		return nil, fmt.Errorf("%w: %d bytes for %d layers", ErrBinding, len(p), n)
 	}
-	b := &Binding{Form: Form(p[len(bindingMagic)] - 1), DiffIDs: make([]chunk.Digest, n)}
+	b := &Binding{Form: form, DiffIDs: make([]chunk.Digest, n)}
 	p = p[bindingHeader:]
 	for i := range b.DiffIDs {
 		p = p[copy(b.DiffIDs[i][:], p):]
 	}
 	p = p[copy(b.Tree[:], p):]
 	b.Size = int64(binary.BigEndian.Uint64(p))
-	b.Key = bytes.Clone(p[8 : 8+ed25519.PublicKeySize])
-	b.Signature = bytes.Clone(p[8+ed25519.PublicKeySize:])
+	if p = p[8:]; form != FormRoot {
+		b.Plain = int64(binary.BigEndian.Uint64(p))
+		p = p[8:]
+	}
+	b.Key = bytes.Clone(p[:ed25519.PublicKeySize])
+	b.Signature = bytes.Clone(p[ed25519.PublicKeySize:])
 	if err := b.complete(); err != nil {
 		return nil, err
 	}

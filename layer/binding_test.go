@@ -29,29 +29,52 @@ func signedBinding(t testing.TB, layers int) *Binding {
 	return b
 }
 
+// signedLower is a binding of the other form.
+func signedLower(t testing.TB, layers int) *Binding {
+	t.Helper()
+	b := signedBinding(t, layers)
+	b.Form, b.Plain = FormLower, 777
+	if err := b.Sign(keyOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestBindingRoundTrip(t *testing.T) {
 	for _, layers := range []int{0, 1, 3, MaxLayers} {
-		b := signedBinding(t, layers)
-		p, err := b.MarshalBinary()
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed, err := ParseBinding(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(b, parsed); diff != "" {
-			t.Error(diff)
-		}
-		if err := parsed.Verify([]ed25519.PublicKey{public(keyOf(2)), public(keyOf(1))}); err != nil {
-			t.Error(err)
-		}
+		roundTrip(t, signedBinding(t, layers))
+		roundTrip(t, signedLower(t, max(layers, 1)))
+	}
+}
+
+func roundTrip(t *testing.T, b *Binding) {
+	t.Helper()
+	p, err := b.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := ParseBinding(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b, parsed); diff != "" {
+		t.Error(diff)
+	}
+	if err := parsed.Verify([]ed25519.PublicKey{public(keyOf(2)), public(keyOf(1))}); err != nil {
+		t.Error(err)
 	}
 }
 
 // Every bit counts: none can be changed without the signature telling.
 func TestBindingIsTampered(t *testing.T) {
-	p, err := signedBinding(t, 2).MarshalBinary()
+	for _, b := range []*Binding{signedBinding(t, 2), signedLower(t, 2)} {
+		tamper(t, b)
+	}
+}
+
+func tamper(t *testing.T, b *Binding) {
+	t.Helper()
+	p, err := b.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +96,9 @@ func TestBindingRefused(t *testing.T) {
 		"fewer":     func(b *Binding) { b.DiffIDs = b.DiffIDs[:1] },
 		"many":      func(b *Binding) { b.DiffIDs = make([]chunk.Digest, MaxLayers+1) },
 		"size":      func(b *Binding) { b.Size = -1 },
+		"form":      func(b *Binding) { b.Form = FormLower },
+		"no form":   func(b *Binding) { b.Form = 2 },
+		"plain":     func(b *Binding) { b.Plain = 1 },
 		"no key":    func(b *Binding) { b.Key = nil },
 		"short":     func(b *Binding) { b.Signature = b.Signature[:63] },
 		"other key": func(b *Binding) { b.Key = public(keyOf(2)) },
@@ -107,6 +133,11 @@ func FuzzParseBinding(f *testing.F) {
 		f.Add(p)
 		f.Add(p[:len(p)-1])
 	}
+	p, err := signedLower(f, 1).MarshalBinary()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(p)
 	f.Fuzz(func(t *testing.T, p []byte) {
 		b, err := ParseBinding(p)
 		if err != nil {

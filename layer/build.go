@@ -69,7 +69,7 @@ func (b *builder) build(blob io.Reader, d Descriptor, mapPath string) (_ *Summar
 		return nil, err
 	}
 	objects, renumber := b.compact()
-	if err := b.out.finish(b.files, objects, renumber, d.DiffID); err != nil {
+	if err := b.out.finish(b.files, objects, renumber, d.DiffID, b.sum.Plain); err != nil {
 		return nil, err
 	}
 	b.sum.Objects = len(objects)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ var ErrMap = errors.New("damaged layer map")
 type Map struct {
 	data    []byte // the file
 	diffID  chunk.Digest
+	plain   int64
 	entries int
 	records int // where they end
 	files   int // the number of them; they begin where the records end
@@ -71,8 +73,12 @@ func parseMap(data []byte) (*Map, error) {
 	if records < mapHeader || records%mapAlign != 0 {
 		return nil, fmt.Errorf("%w: %d entries, %d files and %d objects in %d bytes", ErrMap, entries, files, objects, len(data))
 	}
+	plain := binary.BigEndian.Uint64(trailer[mapPlain:])
+	if plain > math.MaxInt64 {
+		return nil, fmt.Errorf("%w: %d plain bytes", ErrMap, plain)
+	}
 	m := &Map{
-		data: data, diffID: chunk.Digest(trailer[:mapCounts]),
+		data: data, diffID: chunk.Digest(trailer[:mapCounts]), plain: int64(plain),
 		entries: int(entries), records: int(records), files: int(files),
 		objects: make([]Object, objects), begins: data[begins : begins+mapOffset*entries],
 	}
@@ -109,6 +115,9 @@ func (m *Map) Close() error {
 
 // DiffID names the layer.
 func (m *Map) DiffID() chunk.Digest { return m.diffID }
+
+// Plain is the number of plain bytes in the layer's tar stream.
+func (m *Map) Plain() int64 { return m.plain }
 
 // Len is the number of entries.
 func (m *Map) Len() int { return m.entries }

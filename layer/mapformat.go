@@ -5,13 +5,14 @@ import "crypto/sha256"
 // The map file, integers big endian. Its parts follow each other without gaps,
 // so their lengths and the numbers at the end tell where each lies:
 //
-//	16 bytes      "shoal.lm", version 1 as one byte, 7 zeros
+//	16 bytes      "shoal.lm", version 2 as one byte, 7 zeros
 //	records       one an entry, in tar order, each padded with zeros to 8 bytes
 //	40 bytes × f  files: SHA-256 32, object 4, offset in the object 4
 //	48 bytes × o  objects: SHA-256 32, size 8, 1 if a pack 1, zeros 7
 //	4 bytes × e   where each record begins in the file, in units of 8 bytes
 //	32 bytes      diffID
 //	4 bytes each  e, f, o, zero
+//	8 bytes       the plain bytes in the tar stream
 //	32 bytes      SHA-256 of everything before
 //
 // A record has its fixed part and then path, target, inline bytes, holes (the
@@ -19,13 +20,14 @@ import "crypto/sha256"
 // length 1, the name, the value's length 2, the value.
 const (
 	mapMagic   = "shoal.lm"
-	mapVersion = 1
+	mapVersion = 2
 	mapHeader  = 16
 	mapFile    = 40
 	mapObject  = 48
 	mapOffset  = 4
 	mapCounts  = sha256.Size
-	mapTrailer = mapCounts + 16 + sha256.Size
+	mapPlain   = mapCounts + 16
+	mapTrailer = mapPlain + 8 + sha256.Size
 	mapAlign   = 8
 )
 

@@ -98,7 +98,7 @@ func appendRecord(p []byte, e *Entry, file uint32) []byte {
 // finish writes the tables, makes the file durable and gives it its name. Objects
 // that nothing points into any more are left out; renumber has the number of each
 // of the rest.
-func (m *mapWriter) finish(files *fileTable, objects []Object, renumber []uint32, diffID chunk.Digest) error {
+func (m *mapWriter) finish(files *fileTable, objects []Object, renumber []uint32, diffID chunk.Digest, plain int64) error {
 	for i := range files.n {
 		d, p := files.digest(i), files.place(i)
 		m.scratch = append(m.scratch, d[:]...)
@@ -124,6 +124,7 @@ func (m *mapWriter) finish(files *fileTable, objects []Object, renumber []uint32
 	for _, n := range []int{len(m.begins), files.n, len(objects), 0} {
 		m.scratch = binary.BigEndian.AppendUint32(m.scratch, uint32(n))
 	}
+	m.scratch = binary.BigEndian.AppendUint64(m.scratch, uint64(plain))
 	if err := m.flush(); err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type Tree struct {
 	// Dropped counts the extended attributes that were left out: those that EROFS
 	// has no place for, and those that a container runtime does not set either.
 	Dropped int64
+	// Plain is the number of plain bytes in the tar stream of the last layer.
+	Plain int64
 }
 
 // Merge writes the tree of an image whose layers have these maps, the lowest
@@ -65,6 +67,9 @@ func (m *merge) write(w io.Writer) (*Tree, error) {
 		return nil, fmt.Errorf("merge layers: %w", err)
 	}
 	tree := &Tree{Entries: int64(s.Len()), Objects: s.objects, Dropped: s.dropped}
+	if len(m.maps) > 0 {
+		tree.Plain = m.maps[len(m.maps)-1].Plain()
+	}
 	if tree.Size, err = erofs.Write(w, s); err != nil {
 		return nil, fmt.Errorf("merge layers: %w", err)
 	}

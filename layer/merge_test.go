@@ -44,7 +44,7 @@ func mapIn(t testing.TB, dir string, objects []Object, entries ...Entry) *Map {
 			t.Fatal(err)
 		}
 	}
-	if err := w.finish(files, objects, renumber, chunk.Digest{}); err != nil {
+	if err := w.finish(files, objects, renumber, chunk.Digest{}, 0); err != nil {
 		t.Fatal(err)
 	}
 	m, err := OpenMap(path)

@@ -125,7 +125,7 @@ func (d *Deriver) makeTree(key chunk.Digest, view distribution.View) error {
 	}
 	b := &layer.Binding{Size: tree.Size}
 	if view.Lower {
-		b.Form = layer.FormLower
+		b.Form, b.Plain = layer.FormLower, tree.Plain
 	}
 	for _, l := range view.Layers {
 		b.DiffIDs = append(b.DiffIDs, l.DiffID)

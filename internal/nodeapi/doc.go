@@ -51,6 +51,9 @@ type Layer struct {
 	Digest    chunk.Digest `json:"digest"`
 	Size      int64        `json:"size"`
 	MediaType string       `json:"media_type"`
+	// TOC is the digest of the table of contents in an eStargz or zstd:chunked blob,
+	// as the manifest tells it.
+	TOC *chunk.Digest `json:"toc,omitempty"`
 }
 
 // Image is an image whose tree is whole in the peer's store.
@@ -69,6 +72,7 @@ type Image struct {
 	Layer    *chunk.Digest `json:"layer,omitempty"`
 	Tree     chunk.Digest  `json:"tree"`
 	TreeSize int64         `json:"tree_size"`
+	Plain    int64         `json:"plain,omitempty"` // of Layer alone: the plain bytes in its tar stream
 	// How the image wants to be run.
 	Env        []string `json:"env,omitempty"`
 	Entrypoint []string `json:"entrypoint,omitempty"`

@@ -58,7 +58,21 @@ func described(descriptors []v1.Descriptor) ([]nodeapi.Layer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w; pull this image without Shoal", d.Digest, err)
 		}
-		all[i] = nodeapi.Layer{Digest: digest, Size: d.Size, MediaType: string(d.MediaType)}
+		all[i] = nodeapi.Layer{Digest: digest, Size: d.Size, MediaType: string(d.MediaType), TOC: tocOf(d)}
 	}
 	return all, nil
+}
+
+// tocAnnotations are where a manifest tells the digest of a blob's table of
+// contents.
+var tocAnnotations = []string{"containerd.io/snapshot/stargz/toc.digest", "io.github.containers.zstd-chunked.manifest-checksum"}
+
+// tocOf is nil where none is told, or not in a form that anybody could look up.
+func tocOf(d v1.Descriptor) *chunk.Digest {
+	for _, a := range tocAnnotations {
+		if toc, err := chunk.ParseDigest(d.Annotations[a]); err == nil {
+			return &toc
+		}
+	}
+	return nil
 }

@@ -63,7 +63,7 @@ func (o *Opener) Open(ctx context.Context, r nodeapi.OpenRequest, tell func(node
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be served lazily: %w; the ordinary pull does not need this", image.Reference, err)
 	}
-	image.Tree, image.TreeSize = binding.Tree, binding.Size
+	image.Tree, image.TreeSize, image.Plain = binding.Tree, binding.Size, binding.Plain
 	tell(nodeapi.Progress{Stage: nodeapi.StageTree, Total: binding.Size})
 	if err := o.bring(ctx, image); err != nil {
 		return nil, fmt.Errorf("the tree of %s: %w", image.Reference, err)

@@ -1,0 +1,18 @@
+//go:build linux
+
+package lazy
+
+import (
+	"testing"
+
+	"github.com/shoal-project/shoal/fuse/layerstore"
+	"github.com/shoal-project/shoal/internal/config"
+)
+
+func TestLayerStoreDefaults(t *testing.T) {
+	got := layerStoreConfig(config.DefaultLazyfs())
+	got.Dir, got.Mount = "", ""
+	if want := layerstore.Default(); got != want {
+		t.Errorf("%+v, not %+v", got, want)
+	}
+}
