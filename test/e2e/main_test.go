@@ -23,6 +23,7 @@ const marker = "E2E_SHOAL_SCRATCH"
 
 func TestMain(m *testing.M) {
 	treelist.RunIfChild()
+	runLoadIfChild()
 	os.Exit(runSuite(m))
 }
 
