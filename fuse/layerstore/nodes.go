@@ -14,9 +14,24 @@ import (
 	"github.com/shoal-project/shoal/chunk"
 )
 
+// fixed is a directory that nobody changes: go-fuse would let names be removed.
+type fixed struct{ fs.Inode }
+
+var (
+	_ fs.NodeUnlinker = (*fixed)(nil)
+	_ fs.NodeRmdirer  = (*fixed)(nil)
+	_ fs.NodeRenamer  = (*fixed)(nil)
+)
+
+func (*fixed) Unlink(context.Context, string) syscall.Errno { return syscall.EPERM }
+func (*fixed) Rmdir(context.Context, string) syscall.Errno  { return syscall.EPERM }
+func (*fixed) Rename(context.Context, string, fs.InodeEmbedder, string, uint32) syscall.Errno {
+	return syscall.EPERM
+}
+
 // rootNode has a directory for each image that is asked for.
 type rootNode struct {
-	fs.Inode
+	fixed
 	store *Store
 }
 
@@ -40,7 +55,7 @@ func child(ctx context.Context, parent *fs.Inode, name string, made fs.InodeEmbe
 
 // imageNode has a directory for each layer of the image.
 type imageNode struct {
-	fs.Inode
+	fixed
 	store     *Store
 	reference string
 }
@@ -79,7 +94,7 @@ func (i *imageNode) Rmdir(_ context.Context, text string) syscall.Errno {
 
 // layerNode is a layer.
 type layerNode struct {
-	fs.Inode
+	fixed
 	store *Store
 	name  name
 }
