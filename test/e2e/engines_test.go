@@ -95,7 +95,7 @@ func (c catalogue) size(t *testing.T, digest string) int64 {
 	return 0
 }
 
-func diffIDs(t *testing.T, img v1.Image) []string {
+func diffIDs(t testing.TB, img v1.Image) []string {
 	t.Helper()
 	file := must(img.ConfigFile())(t)
 	ids := make([]string, len(file.RootFS.DiffIDs))

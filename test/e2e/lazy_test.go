@@ -122,6 +122,15 @@ func (l *lazy) tryImage(t testing.TB, what string) (lazyfs.ImageStatus, error) {
 	return all[0], nil
 }
 
+// status is the daemon's word on itself.
+func (l *lazy) status(t testing.TB) (s lazyfs.Status) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(must(l.order(t, "status", "--json"))(t)), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // until polls the daemon's word on an image.
 func (l *lazy) until(t testing.TB, what, state string, right func(lazyfs.ImageStatus) bool) lazyfs.ImageStatus {
 	t.Helper()
