@@ -15,7 +15,7 @@ DEBIAN := busybox-static containerd runc docker.io podman crun skopeo umoci dock
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test lint unit e2e test-heavy leaks bench-swarm bench-pull bench-lazy tools deps clean help
+.PHONY: build demo test lint unit e2e test-heavy test-kills leaks bench-swarm bench-pull bench-lazy tools deps clean help
 
 build: ## build the programs into bin/, without cgo
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
@@ -47,6 +47,9 @@ e2e: deps build ## the real programs under docker, containerd, podman and skopeo
 
 test-heavy: deps build ## mount images of a million entries and of 20 GiB lazily: some minutes, 1 GiB of memory
 	$(GO) test -tags e2e -count 1 -timeout 25m -run Heavy -v ./test/e2e -args -heavy
+
+test-kills: deps build ## kill lazyfs and peer 100 times each under readers of all kinds: 4 minutes
+	$(GO) test -tags e2e -count 1 -timeout 25m -run TestKilled -v ./test/e2e -args -kills 100
 
 leaks: ## nothing of ours may be left running or mounted
 	./hack/leaks

@@ -42,10 +42,15 @@
 // A node id is the image's id (24 bits) and the inode's number in its tree (40
 // bits); offsets in directories are the tree's, too. So nothing that the kernel
 // remembers depends on this process's life: there is no table of inodes, FORGET
-// means nothing, and a process that has a descriptor of the connection, a
-// [Session] and the same images can answer where this one stopped. What is lost
-// then are the habits of readers, which cost speed alone, and which open files are
-// in passthrough, which that process must be told before it opens any of them.
+// means nothing, and a process that has a descriptor of the connection, its
+// [Session], the table of open files and the same images can answer where this one
+// stopped, however that was: see [FS.MountKept], [FS.Device] and [FS.Resume]. Requests
+// that were under way are answered then. What is lost are the habits of readers,
+// which cost speed alone. It takes Linux 6.9.
+//
+// The table says which open files are, or could be, in passthrough, and by which
+// backing id, because the kernel fails an open in another way with EIO. Its format
+// is described at the type opens; it holds on one machine until that is booted.
 //
 // # What it does not do
 //
