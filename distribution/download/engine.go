@@ -148,6 +148,9 @@ func (e *Engine) Holds(id chunk.Digest) (int64, bool) {
 	if t != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		if t.state == fetching && !t.looping && t.obj != nil && t.pending+len(t.fetches) == 0 {
+			t.takeUp() // who derives objects puts them into the store beside the engine
+		}
 		return t.size, t.state == done
 	}
 	obj, err := e.deps.Store.Open(id)

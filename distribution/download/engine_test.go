@@ -284,6 +284,55 @@ func TestCloseEndsReaders(t *testing.T) {
 	})
 }
 
+// What the store lost and was given again by somebody else is here again, also for
+// uploads that are open.
+func TestStoreIsMendedBesideTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{content: bytesOf(9 << 20)}
+		store := memstore.New(0)
+		id := chunk.SumBytes(r.content)
+		first := alone(t, r, store)
+		if _, err := read(t, first, from(r, ""), 0, -1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // until it is sealed
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		obj, err := store.Open(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer obj.Close()
+		if err := obj.Drop(1); err != nil {
+			t.Fatal(err)
+		}
+		e := alone(t, r, store)
+		defer e.Close()
+		up, err := e.Upload(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer up.Close()
+		if _, ok := e.Holds(id); ok {
+			t.Error("it holds what lacks a chunk")
+		}
+		part := r.content[chunk.Size : 2*chunk.Size]
+		if _, err := obj.WriteAt(part, chunk.Size); err != nil {
+			t.Fatal(err)
+		}
+		if err := obj.Put(1, chunk.SumBlocks(part)); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := e.Holds(id); !ok {
+			t.Error("it does not see that the chunk is back")
+		}
+		if n, err := up.Await(t.Context(), chunk.Size, chunk.Size); err != nil || n == 0 {
+			t.Errorf("an upload that was open: %d, %v", n, err)
+		}
+	})
+}
+
 func TestUploadOfWhatIsNotHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{content: bytesOf(9 << 20)}

@@ -164,19 +164,27 @@ func (t *task) attach(obj chunk.Object) {
 	t.gen = make([]uint32, chunk.Count(t.size))
 	t.flights = make([]uint8, n)
 	t.story.init(n)
-	chunks := obj.Have()
+	t.state = fetching
+	t.takeUp()
+}
+
+// takeUp takes the blocks, and the seal, that the store's object has and the task
+// does not know of. Callers hold mu.
+func (t *task) takeUp() {
+	chunks := t.obj.Have()
 	for c := chunks.NextSet(0); c < chunks.Len(); c = chunks.NextSet(c + 1) {
 		first, end := chunk.ChunkBlocks(t.size, c)
-		sums := obj.Sums(c)
+		sums := t.obj.Sums(c)
 		for b := first; b < end && b-first < len(sums); b++ {
-			t.held.Set(b)
-			t.sums[b] = sums[b-first]
+			if !t.here(b) {
+				t.held.Set(b)
+				t.sums[b] = sums[b-first]
+			}
 		}
 	}
-	if list, seal, ok := obj.Sealed(); ok && t.e.trusts(list, seal, t.id, t.size) {
+	if list, seal, ok := t.obj.Sealed(); ok && t.list == nil && t.e.trusts(list, seal, t.id, t.size) {
 		t.list, t.seal = list, seal
 	}
-	t.state = fetching
 	t.finishIfWhole()
 	t.signal()
 }
