@@ -9,6 +9,7 @@
 // It guarantees:
 //   - An eager pull always works: whatever keeps a layer from being lazy, it is
 //     unpacked as usual, and the reason is logged, counted and told by Status.
+//     An image is held before its first layer is lazy.
 //   - What was acknowledged survives kill -9 at any moment. A view is held before
 //     the snapshot that needs it is durable; what is held, or lies on the disk,
 //     without a snapshot is let go at the next start.

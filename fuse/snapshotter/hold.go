@@ -28,7 +28,7 @@ func (s *Snapshotter) settle(ctx context.Context, one *snapshot) error {
 		return err
 	})
 	if err == nil && needed {
-		if err = s.images.Hold(ctx, one.user(), image, one.Remote.Depth); err != nil {
+		if err = s.hold(ctx, one.user(), image, one.Remote.Depth); err != nil {
 			err = fmt.Errorf("the image of layer %s must be there for what is made on it: %w: %w; make the peer and its supernode reachable, or remove the image and pull it again",
 				chainOf(one.Name), err, errUnavailable)
 		}
@@ -37,6 +37,18 @@ func (s *Snapshotter) settle(ctx context.Context, one *snapshot) error {
 	}
 	if err != nil {
 		s.metrics.holdErr.Inc()
+	}
+	return err
+}
+
+// hold holds a view. Whoever waits for the same one meanwhile, which may be all of
+// containerd, waits no longer than patience lasts.
+func (s *Snapshotter) hold(ctx context.Context, user string, image *Image, depth int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Patience, errPatience)
+	defer cancel()
+	err := s.images.Hold(ctx, user, image, depth)
+	if err != nil && context.Cause(ctx) == errPatience {
+		return fmt.Errorf("%w (%v)", errPatience, s.cfg.Patience)
 	}
 	return err
 }
@@ -104,23 +116,24 @@ func (s *Snapshotter) reconcile() error {
 	if err != nil {
 		return err
 	}
-	s.letGo(unneeded)
+	for user, is := range unneeded {
+		if is {
+			s.letGo(user)
+		}
+	}
 	if len(missing) > 0 {
 		s.tasks.Go(func() { s.holdAgain(missing) })
 	}
 	return nil
 }
 
-func (s *Snapshotter) letGo(unneeded map[string]bool) {
+// letGo releases what no snapshot shows.
+func (s *Snapshotter) letGo(user string) {
 	ctx, cancel := context.WithTimeout(s.ctx, tidyPatience)
 	defer cancel()
-	for user, is := range unneeded {
-		if !is {
-			continue
-		}
-		if err := s.images.Release(ctx, user); err != nil {
-			s.log.Warn("letting go of an image that no snapshot shows", "user", user, "error", err)
-		}
+	if err := s.images.Release(ctx, user); err != nil {
+		s.metrics.holdErr.Inc()
+		s.log.Warn("letting go of an image that no snapshot shows", "user", user, "error", err)
 	}
 }
 

@@ -11,36 +11,47 @@ import (
 )
 
 // opening is an image that is being opened, or was lately. The layers of a pull
-// ask for it one after another.
+// ask for it one after another. All of it is held for a user of its own from then
+// until the top layer does: what cannot be held is not begun to be lazy, because
+// later layers of a pull cannot be unpacked on a view that is not there.
 type opening struct {
-	done  chan struct{}
-	image *Image
-	err   error
-	until time.Time // it is forgotten; set when done
+	reference string
+	user      string
+	done      chan struct{}
+	image     *Image
+	why       *Reason       // it cannot be lazy; nil if it can
+	until     time.Time     // it is forgotten; set if it cannot be lazy
+	used      chan struct{} // by a layer, which prolongs the hold
+	let       sync.Once     // go of the hold
 }
 
-// How long the outcome of an opening is remembered: the one saves the layers of a
-// pull from asking again, the other saves them from waiting as long again.
 const (
-	rememberImage   = 10 * time.Minute
+	// rememberFailure saves the layers of a pull from waiting as long again.
 	rememberFailure = 30 * time.Second
+	// holdFor is how long an image is held after the last layer asked, if its top
+	// never comes: the pull was given up.
+	holdFor = time.Minute
 )
 
 var errPatience = errors.New("nothing came for so long")
 
-// open is an image by its reference. Concurrent callers share the work, which
+// open opens an image by its reference. Concurrent callers share the work, which
 // goes on if they leave.
-func (s *Snapshotter) open(ctx context.Context, reference string) (*Image, error) {
+func (s *Snapshotter) open(ctx context.Context, reference string) (*opening, error) {
 	o, err := s.opening(reference)
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-o.done:
-		return o.image, o.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
+	select {
+	case o.used <- struct{}{}:
+	default:
+	}
+	return o, s.ended(ctx) // else its failure may be no verdict on the image
 }
 
 // opening is that of a reference; a new one is started if there is none.
@@ -59,25 +70,66 @@ func (s *Snapshotter) opening(reference string) (*opening, error) {
 	if o := s.openings[reference]; o != nil {
 		return o, nil
 	}
-	o := &opening{done: make(chan struct{})}
+	s.pulls++
+	o := &opening{reference: reference, user: fmt.Sprintf("%spull-%d", userPrefix, s.pulls), done: make(chan struct{}), used: make(chan struct{}, 1)}
 	s.openings[reference] = o
-	s.tasks.Go(func() { s.run(o, reference) })
+	s.tasks.Go(func() { s.run(o) })
 	return o, nil
 }
 
-func (s *Snapshotter) run(o *opening, reference string) {
-	image, err := s.openPatiently(reference)
-	if err == nil && len(image.DiffIDs) == 0 {
-		err = errors.New("it has no layers")
-	}
+// run opens an image and holds it until the pull is over.
+func (s *Snapshotter) run(o *opening) {
+	image, why := s.openAndHold(o)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	o.until = time.Now().Add(rememberImage)
-	if err != nil {
+	if why != nil {
 		o.until = time.Now().Add(rememberFailure)
 	}
-	o.image, o.err = image, err
+	o.image, o.why = image, why
 	close(o.done)
+	s.mu.Unlock()
+	if why != nil {
+		return
+	}
+	timer := time.NewTimer(holdFor)
+	defer timer.Stop()
+	for {
+		select {
+		case <-o.used:
+			timer.Reset(holdFor)
+		case <-timer.C:
+			s.letGoOf(o)
+			return
+		case <-s.ctx.Done():
+			return // the next start lets go
+		}
+	}
+}
+
+func (s *Snapshotter) openAndHold(o *opening) (*Image, *Reason) {
+	reference := o.reference
+	image, err := s.openPatiently(reference)
+	switch {
+	case errors.Is(err, errPatience):
+		return nil, &Reason{ReasonPatience, fmt.Sprintf("the image is not ready to be shown lazily: %v", err), reference}
+	case err != nil:
+		return nil, &Reason{ReasonOpen, fmt.Sprintf("the image cannot be shown lazily: %v", err), reference}
+	case len(image.DiffIDs) == 0:
+		return nil, &Reason{ReasonOpen, "the image has no layers", reference}
+	}
+	if err := s.hold(s.ctx, o.user, image, len(image.DiffIDs)); err != nil {
+		return nil, &Reason{ReasonHold, fmt.Sprintf("the image cannot be kept: %v", err), reference}
+	}
+	return image, nil
+}
+
+// letGoOf ends the hold for the time of a pull. The next one opens the image anew.
+func (s *Snapshotter) letGoOf(o *opening) {
+	s.mu.Lock()
+	if s.openings[o.reference] == o {
+		delete(s.openings, o.reference)
+	}
+	s.mu.Unlock()
+	o.let.Do(func() { s.letGo(o.user) })
 }
 
 // openPatiently opens an image, and gives up if nothing comes for long.

@@ -3,6 +3,7 @@
 package snapshotter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,18 +51,23 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, target, parent string, 
 		return &Reason{Class: ReasonUnlabelled, Text: "containerd did not say which image it belongs to; " +
 			"set disable_snapshot_annotations = false (or enable_remote_snapshot_annotations = \"true\") in its configuration, or use `lazyfs pull`"}, nil
 	}
-	image, err := s.open(ctx, reference)
-	if ended := s.ended(ctx); ended != nil {
-		return nil, ended
-	}
+	opened, err := s.open(ctx, reference)
 	if err != nil {
-		return whyNot(reference, err), nil
+		return nil, err
 	}
+	if opened.why != nil {
+		return opened.why, nil
+	}
+	image := opened.image
 	depth := depthOf(image.DiffIDs, target, parent)
 	if depth == 0 {
 		return &Reason{ReasonMismatch, fmt.Sprintf("none of the image's %d layers is %s on %q", len(image.DiffIDs), target, parent), reference}, nil
 	}
-	return s.commitRemote(ctx, target, parent, labels, image, depth)
+	why, err := s.commitRemote(ctx, target, parent, labels, image, depth)
+	if depth == len(image.DiffIDs) {
+		s.letGoOf(opened)
+	}
+	return why, err
 }
 
 func existsIf(is bool, target string) error {
@@ -71,14 +77,20 @@ func existsIf(is bool, target string) error {
 	return fmt.Errorf("layer %s is there: %w", target, errExists)
 }
 
-// findRemote tells whether a layer's remote snapshot is there. containerd looks
-// for it by label and parent, so both must be the same.
+// findRemote tells whether a layer's remote snapshot is there, under any of the
+// names that nameFor gives. containerd looks for it by label and parent, so both
+// must be the same.
 func (s *Snapshotter) findRemote(target, parent string) (found bool, err error) {
 	err = s.store.view(func(t tx) error {
-		return t.each(func(one *snapshot) error {
-			found = found || one.Remote != nil && one.Labels[labelTarget] == target && one.Parent == parent
-			return nil
-		})
+		cursor := t.snapshots.Cursor()
+		for name, _ := cursor.Seek([]byte(target)); bytes.HasPrefix(name, []byte(target)) && !found; name, _ = cursor.Next() {
+			one, err := t.get(string(name))
+			if err != nil {
+				return err
+			}
+			found = one.Remote != nil && one.Labels[labelTarget] == target && one.Parent == parent
+		}
+		return nil
 	})
 	return found, err
 }
@@ -94,7 +106,7 @@ func (s *Snapshotter) commitRemote(ctx context.Context, target, parent string, l
 		return nil, err
 	}
 	if one.Remote.Top {
-		if err := s.images.Hold(ctx, one.user(), image, depth); err != nil {
+		if err := s.hold(ctx, one.user(), image, depth); err != nil {
 			s.metrics.holdErr.Inc()
 			if ended := s.ended(ctx); ended != nil {
 				return nil, ended
@@ -181,7 +193,8 @@ func (s *Snapshotter) commit(ctx context.Context, name, key, parent string, labe
 	if err != nil && one.Kind == kindActive {
 		return fmt.Errorf("measuring snapshot %s: %w", key, err)
 	}
-	return s.store.update(func(t tx) error {
+	var on *snapshot
+	err = s.store.update(func(t tx) error {
 		if err := t.free(name); err != nil {
 			return err
 		}
@@ -195,7 +208,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key, parent string, labe
 		if err := t.remove(one); err != nil {
 			return err
 		}
-		if err := t.rebase(one, parent); err != nil {
+		if on, err = t.rebase(one, parent); err != nil {
 			return err
 		}
 		one.Name, one.Kind, one.Labels, one.Size, one.Inodes = name, kindCommitted, labels, bytes, inodes
@@ -203,21 +216,22 @@ func (s *Snapshotter) commit(ctx context.Context, name, key, parent string, labe
 		one.Updated = one.Created
 		return t.put(one)
 	})
+	if err == nil {
+		s.tidy(on)
+	}
+	return err
 }
 
-// rebase gives a snapshot that has no parent one.
-func (t tx) rebase(one *snapshot, parent string) error {
+// rebase gives a snapshot that has no parent one, and says which.
+func (t tx) rebase(one *snapshot, parent string) (*snapshot, error) {
 	if parent == "" || parent == one.Parent {
-		return nil
+		return nil, nil
 	}
 	if one.Parent != "" {
-		return fmt.Errorf("snapshot %s lies on another one already: %w", one.Name, errInvalid)
-	}
-	if _, err := t.parentOf(parent); err != nil {
-		return err
+		return nil, fmt.Errorf("snapshot %s lies on another one already: %w", one.Name, errInvalid)
 	}
 	one.Parent = parent
-	return nil
+	return t.parentOf(parent)
 }
 
 // remove forgets a snapshot and deletes what it takes. What cannot be deleted now

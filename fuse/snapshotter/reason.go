@@ -3,8 +3,7 @@
 package snapshotter
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"slices"
 	"time"
 
@@ -27,14 +26,6 @@ type Reason struct {
 	Image string `json:"image,omitempty"` // its reference
 }
 
-func whyNot(reference string, err error) *Reason {
-	class := ReasonOpen
-	if errors.Is(err, errPatience) {
-		class = ReasonPatience
-	}
-	return &Reason{class, fmt.Sprintf("the image cannot be shown lazily: %v", err), reference}
-}
-
 // Layer is what Status says of a layer's snapshot.
 type Layer struct {
 	Chain    string    `json:"chain"`    // its chain ID
@@ -52,7 +43,7 @@ func (s *Snapshotter) Status() ([]Layer, error) {
 	layers := []Layer{}
 	err := s.store.view(func(t tx) error {
 		return t.each(func(one *snapshot) error {
-			l := Layer{Chain: one.Labels[labelTarget], Snapshot: one.Name, Created: one.Created}
+			l := Layer{Chain: cmp.Or(one.Labels[labelTarget], chainOf(one.Name)), Snapshot: one.Name, Created: one.Created}
 			switch {
 			case one.Remote != nil:
 				image, err := t.image(one.Remote.Image)

@@ -151,13 +151,25 @@ func (w *world) wantReasons(want ...string) {
 	}
 }
 
-// An image that cannot be held has lazy layers below an unpacked top; what is made
-// on those holds what they show.
+// An image that cannot be held is unpacked from its first layer on.
 func TestHoldFails(t *testing.T) {
 	w := newWorld(t)
+	w.images.OnHold = func(context.Context, int) error { return errors.New("no room") }
+	if unpacked := w.pull(w.three(), nil); len(unpacked) != 3 {
+		t.Errorf("unpacked: %q", unpacked)
+	}
+	w.wantReasons(snapshotter.ReasonHold, snapshotter.ReasonHold, snapshotter.ReasonHold)
+	w.wantUsers(0)
+}
+
+// If its top cannot be held in the end, lazy layers lie below an unpacked top;
+// what is made on those holds what they show.
+func TestHoldOfTheTopFails(t *testing.T) {
+	w := newWorld(t)
 	image := w.three()
-	w.images.OnHold = func(_ string, depth int) error {
-		if depth == 3 {
+	holds := 0
+	w.images.OnHold = func(_ context.Context, depth int) error {
+		if holds++; depth == 3 && holds > 1 {
 			return errors.New("no room")
 		}
 		return nil
@@ -175,6 +187,10 @@ func TestHoldFails(t *testing.T) {
 	}
 	w.remove(chain[2])
 	w.wantUsers(0)
+	bytes, _ := w.usage(chain[1])
+	if bytes != 0 {
+		t.Errorf("the middle takes %d bytes, with nothing on it", bytes)
+	}
 }
 
 // A layer that another image shares is lazy, but the rest of that image is not:
@@ -183,7 +199,7 @@ func TestOrdinaryOnIntermediate(t *testing.T) {
 	w := newWorld(t)
 	chain := chainOf(w.three())
 	w.pull(w.three(), nil)
-	w.images.OnHold = func(string, int) error { return errors.New("the peer is away") }
+	w.images.OnHold = func(context.Context, int) error { return errors.New("the peer is away") }
 	_, err := w.prepare("on it", chain[0], nil)
 	wantCode(t, "without its view", err, codes.Unavailable)
 	if slices.Contains(w.list(), "on it") {
@@ -271,6 +287,22 @@ func TestPatienceEnds(t *testing.T) {
 		if got := w.counter(name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
+	}
+}
+
+// Nobody waits for ever for a view, as all of containerd may wait with him.
+func TestHoldTakesTooLong(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	w.patience = 10 * time.Millisecond
+	w.start()
+	image := w.three()
+	w.images.OnHold = func(ctx context.Context, _ int) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if unpacked := w.pull(image, nil); len(unpacked) != 3 {
+		t.Errorf("unpacked: %q", unpacked)
 	}
 }
 

@@ -27,7 +27,7 @@ type Config struct {
 	// configuration says in exports.root: it should be this one.
 	Root string
 	// Patience is how long a pull waits for an image to become lazy while nothing
-	// comes. More: images that take long to be made ready are lazy at their first
+	// comes, and a container for a view that is not held yet. More: images that take long to be made ready are lazy at their first
 	// pull. Less: a pull that cannot be lazy starts sooner.
 	Patience time.Duration
 }
@@ -50,6 +50,7 @@ type Snapshotter struct {
 
 	mu       sync.Mutex
 	openings map[string]*opening
+	pulls    int
 
 	targets locks // one pull of a layer at a time
 	holds   locks // one change of what a snapshot holds at a time

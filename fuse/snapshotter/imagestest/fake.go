@@ -33,7 +33,7 @@ type Fake struct {
 	dir string
 	// OnOpen and OnHold, if set, come first in these methods; an error ends them.
 	OnOpen func(ctx context.Context, reference string, tell func(done, total int64)) error
-	OnHold func(user string, depth int) error
+	OnHold func(ctx context.Context, depth int) error
 
 	mu     sync.Mutex
 	images map[string]*snapshotter.Image
@@ -102,9 +102,9 @@ type held struct {
 }
 
 // Hold makes the view and writes down who holds it.
-func (f *Fake) Hold(_ context.Context, user string, image *snapshotter.Image, depth int) error {
+func (f *Fake) Hold(ctx context.Context, user string, image *snapshotter.Image, depth int) error {
 	if f.OnHold != nil {
-		if err := f.OnHold(user, depth); err != nil {
+		if err := f.OnHold(ctx, depth); err != nil {
 			return err
 		}
 	}
