@@ -3,8 +3,11 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-project/shoal/fuse/layerstore"
 	"github.com/shoal-project/shoal/internal/holder"
 )
 
@@ -17,5 +20,17 @@ func holdCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "hold SOCKET", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return holder.Main(args[0]) },
+	}
+}
+
+// guardProgram is this program, to run guardCommand.
+func guardProgram() []string { return []string{"/proc/self/exe", "lazyfs", "guard"} }
+
+// guardCommand is the process that unmounts the layer store of a daemon that was
+// killed.
+func guardCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "guard DIR", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return layerstore.Guard(args[0], os.Stdin) },
 	}
 }

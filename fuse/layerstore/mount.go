@@ -23,16 +23,18 @@ func (s *Store) Mount() error {
 	options := &fs.Options{
 		// No timeouts: what is there changes, and engines ask rarely.
 		MountOptions: gofuse.MountOptions{
-			AllowOther: true, FsName: "shoal-layers", Name: "shoal-layers", DirectMountStrict: true,
-			DirectMountFlags: unix.MS_NODEV | unix.MS_NOSUID | unix.MS_NOEXEC,
-			Logger:           slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-			DisableXAttrs:    true,
+			AllowOther: true, FsName: "shoal-layers", Name: "shoal-layers", DisableXAttrs: true,
+			Logger: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		},
 		Logger: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	server, err := gofuse.NewServer(fs.NewNodeFS(&rootNode{store: s}, options), s.cfg.Mount, &options.MountOptions)
+	device, err := mountDevice(s.cfg.Mount)
 	if err != nil {
-		return fmt.Errorf("mounting the layer store at %s: %w", s.cfg.Mount, err)
+		return err
+	}
+	server, err := gofuse.NewServer(fs.NewNodeFS(&rootNode{store: s}, options), fmt.Sprintf("/dev/fd/%d", device), &options.MountOptions)
+	if err != nil {
+		return errors.Join(fmt.Errorf("mounting the layer store at %s: %w", s.cfg.Mount, err), unix.Unmount(s.cfg.Mount, unix.MNT_DETACH), unix.Close(device))
 	}
 	s.server = server
 	s.tasks.Go(server.Serve)
@@ -40,7 +42,21 @@ func (s *Store) Mount() error {
 	if err := server.WaitMount(); err != nil {
 		return fmt.Errorf("mounting the layer store at %s: %w", s.cfg.Mount, err)
 	}
-	return nil
+	return s.guard()
+}
+
+// mountDevice mounts what the descriptor that it gives serves. No program that this
+// process starts has it: the mount would outlive this process.
+func mountDevice(dir string) (int, error) {
+	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("mounting the layer store at %s: %w; load the kernel's module fuse", dir, err)
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", device)
+	if err := unix.Mount("shoal-layers", dir, "fuse.shoal-layers", unix.MS_NODEV|unix.MS_NOSUID|unix.MS_NOEXEC, options); err != nil {
+		return -1, errors.Join(fmt.Errorf("mounting the layer store at %s: %w", dir, err), unix.Close(device))
+	}
+	return device, nil
 }
 
 // clear makes the directory, and unmounts what a process that was killed left.

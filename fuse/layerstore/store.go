@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -28,6 +29,10 @@ type Config struct {
 	// Recount is how long after a layer was last used or looked at its uses are
 	// counted anew, in the storages that had it.
 	Recount time.Duration
+	// Guard is a program that runs [Guard] on its standard input, and its arguments,
+	// the first of which is the process's name; the store's directory follows them.
+	// Without one, a store whose process is killed stays mounted, and does not answer.
+	Guard []string
 }
 
 // Default is fit for a node.
@@ -42,6 +47,7 @@ type Store struct {
 	log     *slog.Logger
 	records records
 	server  *gofuse.Server
+	alive   io.Closer // the guard's proof that this process is there
 
 	ctx   context.Context // ends with Close
 	stop  context.CancelFunc
@@ -214,7 +220,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.stop()
 	s.mu.Unlock()
-	err := s.unmount()
+	err := errors.Join(s.unmount(), s.dismiss())
 	s.tasks.Wait()
 	return err
 }

@@ -5,11 +5,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-project/shoal/internal/testimage"
 	"github.com/shoal-project/shoal/internal/treelist"
@@ -111,11 +115,92 @@ func TestPodmanTakesLayersLazily(t *testing.T) {
 	if want, got := eagerly.size(t, name), lazily.size(t, name); got != want {
 		t.Errorf("podman counts %s bytes, and %s of an eager pull", got, want)
 	}
-	t.Run("removal", func(t *testing.T) {
-		lazily.run(t, "rm", "-a", "-f", "-t", "0")
-		lazily.run(t, "rmi", "-a", "-f")
-		node.untilNothingIsHeld(t)
+	t.Run("removal", lazily.clear)
+}
+
+// A container runs, and reads what it reads, before the rest is on the node.
+func TestPodmanStartsBeforeItsLayersAreHere(t *testing.T) {
+	s := startSite(t)
+	node := s.node(t, noFill(), with("layer_store.idle", "1s"))
+	base, large := bootable(t, testimage.OCI, testimage.Zstd, "large"), must(testimage.Random(7, 1, 32<<20))(t)
+	name := s.push(t, "boot/large:v1", grown(t, base, large))
+	p := newLayeredPodman(t, s.registry.Host(), node)
+	p.run(t, "pull", "-q", name)
+	if got := len(p.borrowed(t)); got != 3 {
+		t.Fatalf("podman has %d layers of the store, not 3\n%s", got, node.tail())
+	}
+	if out := p.run(t, container([]string{"--rm"}, name, "/bin/busybox", "sh", "-c", inside)...); out != "it runs" {
+		t.Errorf("it says %q", out)
+	}
+	if stored := node.peer.stored(t); stored > 8<<20 {
+		t.Errorf("the node has %d bytes of an image of 32 MiB by then", stored)
+	}
+	p.clear(t)
+}
+
+// clear removes all containers and images, and waits until the node holds nothing.
+func (p *layeredPodman) clear(t *testing.T) {
+	t.Helper()
+	p.run(t, "rm", "-a", "-f", "-t", "0")
+	p.run(t, "rmi", "-a", "-f")
+	p.node.await(t, "an end of all holdings", func(context.Context) error {
+		for _, dir := range []string{"/data/layers", "/data/images"} {
+			if left, err := os.ReadDir(p.node.dir + dir); err != nil || len(left) > 0 {
+				return fmt.Errorf("%s has %d records: %w", dir, len(left), err)
+			}
+		}
+		return nil
 	})
+}
+
+// grown is an image with the layers of another on top.
+func grown(t *testing.T, base, more v1.Image) v1.Image {
+	t.Helper()
+	all := append(must(base.Layers())(t), must(more.Layers())(t)...)
+	return must(testimage.Assemble(testimage.OCI, testimage.Config{}, all...))(t)
+}
+
+// stored is what the peer's store takes on the disk.
+func (p *peer) stored(t *testing.T) (total int64) {
+	t.Helper()
+	err := filepath.WalkDir(p.dir+"/data/store", func(path string, _ fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil && unix.Lstat(path, &st) == nil {
+			total += st.Blocks * 512
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total
+}
+
+// A daemon that was killed goes on where it was: containers start again, and what
+// is removed goes. While it is away, or its peer, podman pulls layers as ever.
+func TestPodmanAfterTheDaemonWasKilled(t *testing.T) {
+	s := startSite(t)
+	node := s.node(t, with("layer_store.idle", "1s"))
+	name := s.push(t, "boot/image:v1", bootable(t, testimage.OCI, testimage.Gzip, "killed"))
+	p := newLayeredPodman(t, s.registry.Host(), node)
+	p.run(t, container([]string{"--name", "kept"}, name, "/bin/busybox", "sh", "-c", inside)...)
+	borrowed := len(p.borrowed(t))
+	node.kill()
+	other := s.push(t, "boot/other:v1", bootable(t, testimage.OCI, testimage.Zstd, "away"))
+	if out, err := p.try(t, "pull", "-q", other); err != nil || len(p.borrowed(t)) != borrowed {
+		t.Errorf("without the daemon podman says %v, %s, and has %d layers of the store", err, out, len(p.borrowed(t)))
+	}
+	node.run(t)
+	if out := p.run(t, "start", "-a", "kept"); out != "it runs" {
+		t.Errorf("started again it says %q", out)
+	}
+	node.peer.stop(t)
+	third := s.push(t, "boot/third:v1", bootable(t, testimage.Docker, testimage.Gzip, "no peer"))
+	if out, err := p.try(t, "pull", "-q", third); err != nil || len(p.borrowed(t)) != borrowed {
+		t.Errorf("without the peer podman says %v, %s, and has %d layers of the store", err, out, len(p.borrowed(t)))
+	}
+	node.peer.run(t)
+	p.clear(t)
 }
 
 // testContainers has two containers of an image write, and makes an image of one.
@@ -139,17 +224,4 @@ func testContainers(t *testing.T, p *layeredPodman, name string) {
 	if st, err := os.Stat(archive); err != nil || st.Size() == 0 {
 		t.Errorf("saved: %v, %v", st, err)
 	}
-}
-
-// untilNothingIsHeld waits until no image is shown any more.
-func (l *lazy) untilNothingIsHeld(t *testing.T) {
-	t.Helper()
-	l.await(t, "an end of all holdings", func(context.Context) error {
-		for _, dir := range []string{"/data/layers", "/data/images"} {
-			if left, err := os.ReadDir(l.dir + dir); err != nil || len(left) > 0 {
-				return fmt.Errorf("%s has %d records: %w", dir, len(left), err)
-			}
-		}
-		return nil
-	})
 }

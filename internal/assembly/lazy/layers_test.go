@@ -3,6 +3,7 @@
 package lazy
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/shoal-project/shoal/fuse/layerstore"
@@ -10,9 +11,9 @@ import (
 )
 
 func TestLayerStoreDefaults(t *testing.T) {
-	got := layerStoreConfig(config.DefaultLazyfs())
+	got := layerStoreConfig(config.DefaultLazyfs(), nil)
 	got.Dir, got.Mount = "", ""
-	if want := layerstore.Default(); got != want {
+	if want := layerstore.Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, not %+v", got, want)
 	}
 }

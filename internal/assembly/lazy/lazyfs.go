@@ -33,6 +33,8 @@ type Options struct {
 	// Hold is the program that runs holder.Main, and its arguments, the first of which
 	// is the process's name; the socket's path follows them.
 	Hold []string
+	// Guard is, likewise, the program that runs layerstore.Guard.
+	Guard []string
 	// TakeOver has a running daemon end, to go on in its place.
 	TakeOver bool
 }
@@ -89,7 +91,7 @@ func Run(ctx context.Context, cfg config.Lazyfs, o Options, log *slog.Logger) (e
 	defer end()
 	defer context.AfterFunc(d.Ending(), end)()
 	log.Info("lazyfs is up", "socket", cfg.Admin.Socket, "peer", cfg.Peer.Socket)
-	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, []base.Back{snaps.run, func(ctx context.Context) error { return runLayerStore(ctx, cfg, d.Layers(peer), log) }})
+	err = b.Serve(ctx, cfg.Shutdown.Grace, fronts, []base.Back{snaps.run, func(ctx context.Context) error { return runLayerStore(ctx, cfg, o.Guard, d.Layers(peer), log) }})
 	log.Info("lazyfs is going down")
 	return errors.Join(err, d.Stop())
 }
