@@ -3,6 +3,7 @@
 package snapshotter_test
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	api "github.com/containerd/containerd/api/services/snapshots/v1"
 	"github.com/containerd/containerd/api/types"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -323,8 +325,18 @@ func TestDamagedDatabase(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Repeat("damaged", 10000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := snapshotter.New(snapshotter.Config{Root: w.root()}, w.images, nil, nil)
+	_, err := snapshotter.New(snapshotter.Config{Root: w.root()}, w.images, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("opening a damaged database: %v", err)
+	}
+}
+
+// What mount options cannot carry is refused at once.
+func TestRootDirectory(t *testing.T) {
+	w := newWorld(t)
+	for _, root := range []string{"", "relative", t.TempDir() + "/a:b", t.TempDir() + "/a,b"} {
+		if _, err := snapshotter.New(snapshotter.Config{Root: root}, w.images, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil {
+			t.Errorf("snapshots are kept in %q", root)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	api "github.com/containerd/containerd/api/services/snapshots/v1"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 )
 
@@ -61,8 +62,8 @@ var errClosed = fmt.Errorf("the snapshotter is going down; try again: %w", errUn
 // New opens a snapshotter's directory, or makes it, and lets go of what nothing
 // refers to. images must know by now what it holds. Close must follow.
 func New(cfg Config, images Images, log *slog.Logger, reg prometheus.Registerer) (*Snapshotter, error) {
-	if err := os.MkdirAll(filepath.Join(cfg.Root, "snapshots"), 0o700); err != nil {
-		return nil, fmt.Errorf("making the snapshots' directory: %w", err)
+	if err := checkRoot(cfg.Root, log); err != nil {
+		return nil, err
 	}
 	db, err := openStore(filepath.Join(cfg.Root, "metadata.db"))
 	if err != nil {
@@ -79,6 +80,25 @@ func New(cfg Config, images Images, log *slog.Logger, reg prometheus.Registerer)
 	}
 	s.Register(s.server)
 	return s, nil
+}
+
+// checkRoot makes the root directory, if overlayfs can name it.
+func checkRoot(root string, log *slog.Logger) error {
+	if !filepath.IsAbs(root) || strings.ContainsAny(root, `:,\`) {
+		return fmt.Errorf("the snapshots' directory %q must be an absolute path without colons, commas and backslashes", root)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "snapshots"), 0o700); err != nil {
+		return fmt.Errorf("making the snapshots' directory: %w", err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil {
+		return fmt.Errorf("the snapshots' directory: %w", err)
+	}
+	switch fs.Type {
+	case unix.OVERLAYFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.NFS_SUPER_MAGIC:
+		log.Warn("containers cannot write to snapshots here: overlayfs needs a local file system of its own; set snapshotter.root to a directory on one", "directory", root)
+	}
+	return nil
 }
 
 // Register adds the service to a server of the caller's, who stops it before
