@@ -67,6 +67,7 @@ func Peer(ctx context.Context, cfg members.Peer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	backs = append(backs, images.Run)
 	d := p.adminDaemon(engine, jobs)
 	d.More = images.Routes()
 	d.Ready = func() error { return errors.Join(p.Writable(), reachable(engine, supernodes)) }

@@ -64,8 +64,7 @@ func (c *Client) Pin(ctx context.Context, name string, objects []chunk.Digest) e
 }
 
 // Unpin lets go of what a name kept; an unknown name is no error. With free, what
-// no other name keeps is removed at once, but for what is in use: that is left
-// for eviction.
+// no other name keeps is removed, what is in use as soon as it is not.
 func (c *Client) Unpin(ctx context.Context, name string, free bool) error {
 	path := "/v1/remote/pins/" + url.PathEscape(name)
 	if free {

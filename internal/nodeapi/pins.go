@@ -20,18 +20,16 @@ func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) unpin(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	var kept []chunk.Digest
+	kept := map[chunk.Digest]bool{}
 	if r.URL.Query().Has("free") {
-		kept = s.Store.Pins()[name]
+		for _, d := range s.Store.Pins()[name] {
+			kept[d] = true
+		}
 	}
 	if err := s.Store.Unpin(name); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	for _, d := range kept {
-		if s.Store.Remove(d) == nil && s.Freed != nil { // one in use is left for eviction
-			s.Freed(d)
-		}
-	}
+	s.free(kept)
 	w.WriteHeader(http.StatusNoContent)
 }

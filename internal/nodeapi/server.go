@@ -23,7 +23,7 @@ type Server struct {
 	Blob  func(ctx context.Context, r BlobRequest, tell func(done, total int64)) (distribution.Reader, error)
 	Store chunk.Store
 	Dir   string // of the store
-	// Bytes tells an object's bytes by source.
+	// Bytes tells an object's bytes by source: those of package pull, and FromDerived.
 	Bytes func(chunk.Digest) map[string]int64
 	// Room is the most bytes that the store can come to hold; -1 is no bound.
 	Room func() int64
@@ -31,7 +31,12 @@ type Server struct {
 	Why func(object chunk.Digest, off, n int64) string
 	// Freed, if set, is told of every object that letting go of a pin removed.
 	Freed func(chunk.Digest)
+
+	leaving leaving
 }
+
+// FromDerived is the source of what this node derived itself.
+const FromDerived = "derived"
 
 // Routes are for the Unix socket only.
 func (s *Server) Routes() []admin.Route {
