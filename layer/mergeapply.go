@@ -81,7 +81,7 @@ func (m *merge) whiteout(at uint32) error {
 	n := m.names[at]
 	switch {
 	case n.layer != m.layer && m.alone:
-		text := string(m.textOf(&n))
+		text := strings.Clone(m.textOf(&n))
 		m.cut(at)
 		return m.blank(n.dir, text)
 	case n.layer != m.layer:
