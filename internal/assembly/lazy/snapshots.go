@@ -54,13 +54,9 @@ func (s *snapshots) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	closed := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { closed <- s.Close() })
-	err := s.Serve(s.listener)
-	if !stop() {
-		err = errors.Join(err, <-closed)
-	}
-	return err
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() }) // its error comes below
+	defer stop()
+	return errors.Join(s.Serve(s.listener), s.Close())
 }
 
 // layers are what the status tells of them.
