@@ -346,3 +346,30 @@ func TestImageWithoutLayers(t *testing.T) {
 		t.Errorf("root %+v, %v", root, err)
 	}
 }
+
+// A layer alone has a statement of its own, which no other is mistaken for.
+func TestTreeOfALayerAlone(t *testing.T) {
+	f := setUp(t, t.TempDir())
+	below := f.layer(t, map[string][]byte{"a": content(1, 1000), "b": content(2, 1000)}, "a", "b")
+	above := f.layer(t, map[string][]byte{"c": content(3, 5000), ".wh.a": nil}, "c", ".wh.a")
+	all := []distribution.Layer{below, above}
+	root := f.tree(t, all...)
+	for range 2 { // made, and remembered
+		b, err := f.Tree(t.Context(), distribution.Source{}, distribution.View{Layers: all, Lower: true}, func(int64, int64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Form != layer.FormLower || b.Tree == root.Tree || len(b.DiffIDs) != 2 || b.Plain < 5000 {
+			t.Errorf("%+v", b)
+		}
+		if !bytes.Equal(f.read(t, b, "c"), content(3, 5000)) {
+			t.Error("c has other bytes")
+		}
+	}
+	if again := f.tree(t, all...); again.Form != layer.FormRoot || again.Tree != root.Tree || again.Plain != 0 {
+		t.Errorf("afterwards all of it is %+v", again)
+	}
+	if f.origin.opens.Load() != 2 {
+		t.Errorf("blobs were opened %d times", f.origin.opens.Load())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/distribution"
@@ -218,5 +219,23 @@ func TestStatementForOtherLayersIsRefused(t *testing.T) {
 	r := nodeapi.OpenRequest{Known: image, Layer: &image.Layers[0].Digest}
 	if _, err := o.Open(t.Context(), r, func(nodeapi.Progress) {}); !errors.Is(err, layer.ErrBinding) {
 		t.Errorf("a root was opened as a lower directory: %v", err)
+	}
+}
+
+func TestTableOfContentsOfALayer(t *testing.T) {
+	toc := chunk.SumBytes([]byte("toc"))
+	for _, c := range []struct {
+		annotations map[string]string
+		want        bool
+	}{
+		{nil, false},
+		{map[string]string{"containerd.io/snapshot/stargz/toc.digest": toc.String()}, true},
+		{map[string]string{"io.github.containers.zstd-chunked.manifest-checksum": toc.String()}, true},
+		{map[string]string{"containerd.io/snapshot/stargz/toc.digest": "sha512:00"}, false},
+	} {
+		got := tocOf(v1.Descriptor{Annotations: c.annotations})
+		if (got != nil) != c.want || got != nil && *got != toc {
+			t.Errorf("%v: %v", c.annotations, got)
+		}
 	}
 }
