@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/internal/containerd/transfer"
 	"github.com/shoal-project/shoal/internal/cri"
 	"github.com/shoal-project/shoal/internal/testimage"
@@ -23,7 +25,7 @@ import (
 // engine is a containerd that has our snapshotter, beside a lazy file system.
 func (l *lazy) engine(t *testing.T) *containerd {
 	t.Helper()
-	return startContainerd(t, cri.Containerd{Proxies: map[string]string{"shoal": l.dir + "/run/snapshotter.sock"}}, l.peer.registry)
+	return startContainerd(t, cri.Containerd{Proxies: map[string]string{lazyName: l.dir + "/run/snapshotter.sock"}}, l.peer.registry)
 }
 
 // pull pulls an image into containerd's namespace of the test, and returns what
@@ -139,7 +141,7 @@ func TestPullIntoContainerdIsLazy(t *testing.T) {
 	if n := c.blobs(t, img); n != 0 {
 		t.Errorf("%d layers' blobs are in containerd's content store", n)
 	}
-	if out := c.ctr(t, "run", "--rm", "--snapshotter", "shoal", name, "c1", "sh", "-c", inside); out != "it runs\n" {
+	if out := c.ctr(t, "run", "--rm", "--snapshotter", lazyName, name, "c1", "sh", "-c", inside); out != "it runs\n" {
 		t.Errorf("it says %q", out)
 	}
 	if _, err := c.tryCtr(t, "images", "export", filepath.Join(c.config.Dir, "none.tar"), name); err == nil {
@@ -152,4 +154,54 @@ func TestPullIntoContainerdIsLazy(t *testing.T) {
 	c.checkExport(t, name, img)
 	c.ctr(t, "images", "push", "--plain-http", "--platform", "linux/"+runtime.GOARCH, s.registry.Host()+"/copy/lazy:v1", name)
 	c.ctr(t, "images", "rm", "--sync", name)
+}
+
+// An image with a layer that nobody may make lazy is unpacked, and runs.
+func TestPullIntoContainerdSaysWhyNotLazy(t *testing.T) {
+	s := startSite(t, with("remote.max_entries", 1))
+	l := s.node(t)
+	c := l.engine(t)
+	img := bootable(t, testimage.OCI, testimage.Gzip, "refused")
+	name := s.push(t, "boot/refused:v1", img)
+	layers := l.pull(t, c, name)
+	every(t, layers, img, transfer.Unpacked)
+	for _, one := range layers {
+		if !strings.Contains(one.Reason, "entries") {
+			t.Errorf("the reason of %s is %q", one.Digest, one.Reason)
+		}
+	}
+	if out := c.ctr(t, "run", "--rm", "--snapshotter", lazyName, name, "c1", "sh", "-c", inside); out != "it runs\n" {
+		t.Errorf("it says %q", out)
+	}
+	c.ctr(t, "images", "rm", "--sync", name)
+}
+
+// The snapshotter asks for an image without credentials, and the pull has some.
+func TestPullIntoContainerdOfAPrivateImage(t *testing.T) {
+	o := startOrigins(t)
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, o.reach())
+	l := startLazy(t, startPeer(t, loopback(), super, o.reach()))
+	c := l.engine(t)
+	img := bootable(t, testimage.OCI, testimage.Gzip, "private")
+	o.push(t, "boot/private:v1", img)
+	name := o.private.Host() + "/boot/private:v1"
+	if out, err := l.order(t, "pull", "-a", c.config.Socket(), "-n", groupName(), name); err == nil || !strings.Contains(err.Error(), "docker login") {
+		t.Errorf("without credentials: %s %v", out, err)
+	}
+	l.login(t, o.private.Host())
+	every(t, l.pull(t, c, name), img, transfer.Lazy)
+	if out := c.ctr(t, "run", "--rm", "--snapshotter", lazyName, name, "c1", "sh", "-c", inside); out != "it runs\n" {
+		t.Errorf("it says %q", out)
+	}
+	l.materialize(t, c, name)
+	c.checkExport(t, name, img)
+	c.ctr(t, "images", "rm", "--sync", name)
+}
+
+// login has commands of this test know the private registry's user, as docker
+// login does.
+func (l *lazy) login(t *testing.T, registry string) {
+	t.Helper()
+	t.Setenv("DOCKER_CONFIG", l.dir)
+	writeFile(t, l.dir+"/config.json", fmt.Sprintf(`{"auths": {%q: {"username": %q, "password": %q}}}`, registry, userName, password))
 }
