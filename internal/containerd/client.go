@@ -92,10 +92,11 @@ func (c *Client) fault(ctx context.Context, err error) error {
 	}
 	said := status.Convert(err)
 	switch said.Code() {
-	case codes.Unavailable: // it may also say so of a snapshotter of its own
-		if c.conn.GetState() != connectivity.Ready {
-			return fmt.Errorf("containerd does not answer at %s (%s); start it, or name its socket with --address", c.address, said.Message())
+	case codes.Unavailable:
+		if c.conn.GetState() == connectivity.Ready { // it says so of a snapshotter that it asked
+			return fmt.Errorf("containerd says: %s; start what it cannot reach, such as `lazyfs serve`", said.Message())
 		}
+		return fmt.Errorf("containerd does not answer at %s (%s); start it, or name its socket with --address", c.address, said.Message())
 	case codes.NotFound:
 		return fmt.Errorf("%w: %s", ErrNotFound, said.Message())
 	case codes.AlreadyExists:

@@ -174,6 +174,14 @@ func TestImageAndSnapshotter(t *testing.T) {
 	}
 }
 
+func TestNoSnapshotterIsSaid(t *testing.T) {
+	e := containerdtest.Start(t)
+	e.Away()
+	if _, err := connect(t, e.Socket).Prepare(t.Context(), "shoal", "a", "", nil); err == nil || !strings.Contains(err.Error(), "`lazyfs serve`") {
+		t.Errorf("Prepare: %v", err)
+	}
+}
+
 func TestNoContainerdIsSaid(t *testing.T) {
 	c := connect(t, filepath.Join(t.TempDir(), "none"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -34,6 +34,7 @@ type Engine struct {
 	mu        sync.Mutex
 	lazy      func(labels map[string]string) bool
 	breakAt   int
+	away      bool
 	blobs     map[string]*blob
 	ingests   map[string]*ingest
 	images    map[string]string // targets
@@ -94,6 +95,13 @@ func (e *Engine) Lazy(commits func(labels map[string]string) bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lazy = commits
+}
+
+// Away has the snapshotters not answer.
+func (e *Engine) Away() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.away = true
 }
 
 // BreakAt has the next write to the content store end once it has n bytes.

@@ -39,6 +39,9 @@ func (s *snapshotter) Stat(_ context.Context, r *snapshots.StatSnapshotRequest) 
 func (s *snapshotter) Prepare(_ context.Context, r *snapshots.PrepareSnapshotRequest) (*snapshots.PrepareSnapshotResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.away {
+		return nil, status.Error(codes.Unavailable, "connection error: dial unix")
+	}
 	s.asked = append(s.asked, maps.Clone(r.GetLabels()))
 	if below := s.snapshots[r.GetParent()]; r.GetParent() != "" && (below == nil || below.active) {
 		return nil, status.Errorf(codes.NotFound, "parent %s: not found", r.GetParent())
