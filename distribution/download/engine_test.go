@@ -240,6 +240,14 @@ func TestStoredChunksAreNotFetchedAgain(t *testing.T) {
 		if got, want := r.sent.Load(), int64(10<<20-chunk.Size); got != want {
 			t.Errorf("the origin sent %d bytes, want %d", got, want)
 		}
+		x, _ := e.Explain(chunk.SumBytes(r.content))
+		came := map[string]int64{}
+		for _, p := range x.Parts {
+			came[p.Kind] += p.Bytes
+		}
+		if came[fromStore] != chunk.Size || came[fromOrigin] != 10<<20-chunk.Size {
+			t.Errorf("it is told that it came as %v", came)
+		}
 	})
 }
 

@@ -140,6 +140,7 @@ func (t *task) vouch(b int, p []byte) (bool, error) {
 	if right {
 		if t.held.Clear(b) {
 			t.have.Set(b)
+			t.story.came(b, Teller{Kind: fromStore})
 		}
 		return true, nil
 	}

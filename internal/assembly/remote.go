@@ -11,6 +11,7 @@ import (
 	"github.com/shoal-project/shoal/internal/config/members"
 	"github.com/shoal-project/shoal/internal/derive"
 	"github.com/shoal-project/shoal/internal/nodeapi"
+	"github.com/shoal-project/shoal/internal/pull"
 	"github.com/shoal-project/shoal/internal/remote"
 )
 
@@ -52,6 +53,19 @@ func (p *parts) remoteImages(cfg members.Remote, engine *download.Engine, trust 
 	}
 	return &nodeapi.Server{
 		Open: opener.Open, Fetch: opener.Fetch, Why: engine.Why, Room: p.store.Room, Find: opener.Find, Blob: opener.Blob, Store: p.store, Dir: p.storeDir(),
-		Bytes: func(d chunk.Digest) map[string]int64 { return puller.Sources(d) }, Freed: p.evicted,
+		Bytes: bytesBy(puller, opener.Alone), Freed: p.evicted,
 	}, nil
+}
+
+// bytesBy tells an object's bytes by source. What a node that works alone has of an
+// image, it derived.
+func bytesBy(p *pull.Puller, alone bool) func(chunk.Digest) map[string]int64 {
+	return func(d chunk.Digest) map[string]int64 {
+		bytes := p.Sources(d)
+		if n := bytes[pull.FromStore]; alone && n > 0 {
+			delete(bytes, pull.FromStore)
+			bytes[nodeapi.FromDerived] = n
+		}
+		return bytes
+	}
 }
