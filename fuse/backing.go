@@ -97,7 +97,8 @@ func (b *backings) take(f file, unique uint64, register func() int32) (opened, g
 	if !ok {
 		return opened{}, gofuse.Status(syscall.ENFILE)
 	}
-	e, id := b.current[f], int32(0)
+	e := b.current[f]
+	var id int32
 	if e != nil {
 		id = e.id
 	} else {

@@ -89,8 +89,6 @@ func startHold(t *testing.T, path string) (cmd *exec.Cmd, said func() string) {
 	}
 }
 
-var steps = []string{"intended", "registered", "put", "noted", "closing", "unregistered", "cleared"}
-
 // Whichever step of an open or a close was the last, no reader sees an error, and
 // no backing id stays registered.
 func TestKilledBetweenAnyTwoSteps(t *testing.T) {

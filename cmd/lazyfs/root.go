@@ -54,7 +54,7 @@ recorded is mounted again by the next start then.`,
 		return lazyfs.Client{Client: c}, err
 	}
 	root.AddCommand(
-		serve, holdCommand(), guardCommand(), shutdownCommand(settings, client), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
+		serve, holdCommand(), guardCommand(), shutdownCommand(client), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
 		verifyCommand(client), eventsCommand(client), pullCommand(settings, client), materializeCommand(settings), cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root

@@ -8,15 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/shoal-project/shoal/internal/cli"
-	"github.com/shoal-project/shoal/internal/config"
 	"github.com/shoal-project/shoal/internal/lazyfs"
 )
 
 // shutdownPatience bounds how long the daemon may take to unmount everything.
 const shutdownPatience = 2 * time.Minute
 
-func shutdownCommand(settings *cli.Settings[config.Lazyfs], client connect) *cobra.Command {
+func shutdownCommand(client connect) *cobra.Command {
 	var order lazyfs.ShutdownOrder
 	cmd := &cobra.Command{
 		Use: "shutdown", Short: "Unmount everything and end the daemon",
@@ -26,20 +24,13 @@ mounted stays on record, and the next "lazyfs serve" mounts it again; unmount wh
 not come back.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := settings.Load(cmd)
-			if err != nil {
-				return err
-			}
 			c, err := client(cmd)
 			if err != nil {
 				return err
 			}
-			if err := c.Shutdown(cmd.Context(), order); err != nil {
-				return err
-			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), shutdownPatience)
 			defer cancel()
-			return lazyfs.AwaitEnd(ctx, cfg.DataDir)
+			return c.Shutdown(ctx, order)
 		},
 	}
 	cmd.Flags().BoolVar(&order.Force, "force", false, "also unmount what is in use: what its users have open fails from then on")

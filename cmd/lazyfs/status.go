@@ -129,6 +129,7 @@ func printStatus(w io.Writer, s lazyfs.Status, whole bool, now time.Time) error 
 			peer = "away, only what is on the disk is served: " + s.Peer.Error
 		}
 		fmt.Fprintf(t, "peer\t%s\n", peer)
+		fmt.Fprintf(t, "mounts\t%s\n", sessionText(s.Session, now))
 		fmt.Fprintf(t, "images\t%d\n", len(s.Images))
 		printLayers(t, s.Layers)
 	}
@@ -158,6 +159,19 @@ func printLayers(t io.Writer, layers []snapshotter.Layer) {
 			fmt.Fprintf(t, "  not lazy\t%s of %s: %s\n", l.Chain, l.Image, l.Reason)
 		}
 	}
+}
+
+// sessionText tells since when the file system is mounted, and whether it outlives
+// the daemon.
+func sessionText(s lazyfs.SessionStatus, now time.Time) string {
+	text := fmt.Sprintf("for %s", now.Sub(s.Mounted).Round(time.Second))
+	if s.Resumes > 0 {
+		text += fmt.Sprintf(", taken over %d times, last after %s", s.Resumes, s.Pause.Round(time.Millisecond))
+	}
+	if s.Resumable {
+		return text + "; they outlive the daemon"
+	}
+	return text + "; they end with the daemon: " + s.Why
 }
 
 func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // listenerFD is where the process that starts a holder leaves the socket.
@@ -61,17 +63,32 @@ func hold(l *net.UnixListener, path string, patience time.Duration) error {
 	k := &keeper{timer: time.NewTimer(patience)}
 	k.socket, _ = os.Lstat(path) // if it is gone already, it is not ours to remove
 	defer k.end(l, path)
-	for {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for !k.dropped {
 		select {
 		case <-k.timer.C:
 			return nil
+		case <-look.C:
+			if k.daemon == nil && k.device != nil && isDead(k.device) {
+				return nil
+			}
 		case r := <-requests:
 			k.handle(r)
 		}
-		if k.dropped {
-			return nil
-		}
 	}
+	return nil
+}
+
+// lookEvery is how often a holder without a daemon looks whether the mounts are
+// gone: somebody may have unmounted them by hand.
+const lookEvery = 5 * time.Second
+
+// isDead tells whether the kernel gave a connection up.
+func isDead(device *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(device.Fd())}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&unix.POLLERR != 0
 }
 
 // end takes the socket from sight before the last descriptor is closed, so that

@@ -21,8 +21,8 @@ import (
 //	DELETE /v1/mounts    ?target=DIR, and &detach
 //	POST   /v1/verify    a VerifyOrder; JSON lines of VerifyNews
 //	GET    /v1/events    JSON lines of Event, until the client leaves
-//	POST   /v1/shutdown  a ShutdownOrder; 204, and the daemon ends, leaving no mount
-//	POST   /v1/leave     204, and the daemon ends as by SIGTERM
+//	POST   /v1/shutdown  a ShutdownOrder; an EndingDaemon, which leaves no mount
+//	POST   /v1/leave     an EndingDaemon, which ends as by SIGTERM
 func (d *Daemon) Routes() []admin.Route {
 	local := func(pattern string, h http.HandlerFunc) admin.Route {
 		return admin.Route{Pattern: pattern, Local: true, Handler: h}

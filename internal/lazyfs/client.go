@@ -64,21 +64,21 @@ func (c Client) Status(ctx context.Context) (s Status, err error) {
 	return s, nil
 }
 
-// Shutdown unmounts everything and ends the daemon; [AwaitEnd] waits for that.
+// Shutdown unmounts everything and ends the daemon, and waits for that.
 func (c Client) Shutdown(ctx context.Context, o ShutdownOrder) error {
 	return c.order(ctx, "/v1/shutdown", o)
 }
 
-// Leave ends the daemon as SIGTERM does: mounts stay, if another can go on with
-// them. [AwaitEnd] waits for it.
+// Leave ends the daemon as SIGTERM does, and waits for that: mounts stay, if another
+// can go on with them.
 func (c Client) Leave(ctx context.Context) error { return c.order(ctx, "/v1/leave", nil) }
 
 func (c Client) order(ctx context.Context, path string, body any) error {
-	response, err := c.Do(ctx, http.MethodPost, path, body)
-	if err != nil {
+	var ending EndingDaemon
+	if err := c.Call(ctx, http.MethodPost, path, body, &ending); err != nil {
 		return err
 	}
-	return response.Body.Close()
+	return awaitEnd(ctx, ending.DataDir)
 }
 
 func failure(text string) error {

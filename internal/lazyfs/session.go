@@ -145,14 +145,7 @@ func (s *session) forget() error {
 		h, _ = holder.Dial(s.socket()) // there may be none
 	}
 	if h != nil {
-		if err := h.Drop(); err != nil {
-			return errors.Join(err, h.Close())
-		}
-		h.Wait()
-		h.Reap()
-		if err := h.Close(); err != nil {
-			return err
-		}
+		_ = errors.Join(h.Drop(), h.Close()) // it may end by itself just now, and does at last when nobody comes
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		return fmt.Errorf("removing what an earlier daemon left: %w", err)

@@ -4,6 +4,7 @@ package lazyfs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,12 @@ type ShutdownOrder struct {
 	Force bool `json:"force,omitempty"`
 	// Native unmounts what the kernel serves itself, too.
 	Native bool `json:"native,omitempty"`
+}
+
+// EndingDaemon is the answer to an order to end.
+type EndingDaemon struct {
+	// DataDir is locked until the daemon has ended.
+	DataDir string `json:"data_dir"`
 }
 
 // Ending ends when somebody ordered the daemon to end; its owner then calls Stop.
@@ -85,19 +92,24 @@ func (d *Daemon) postShutdown(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	d.sayEnding(w)
 }
 
 func (d *Daemon) postLeave(w http.ResponseWriter, _ *http.Request) {
 	d.end()
-	w.WriteHeader(http.StatusNoContent)
+	d.sayEnding(w)
+}
+
+func (d *Daemon) sayEnding(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(EndingDaemon{d.cfg.DataDir}) // a client that left does not wait
 }
 
 // endEvery is how often somebody who waits for a daemon's end looks.
 const endEvery = 10 * time.Millisecond
 
-// AwaitEnd waits until no process uses a daemon's data directory.
-func AwaitEnd(ctx context.Context, dataDir string) error {
+// awaitEnd waits until no process uses a daemon's data directory.
+func awaitEnd(ctx context.Context, dataDir string) error {
 	ticker := time.NewTicker(endEvery)
 	defer ticker.Stop()
 	for {

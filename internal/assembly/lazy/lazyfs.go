@@ -103,18 +103,18 @@ const handover = time.Minute
 func takeOver(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) error {
 	client := lazyfs.Client{Client: admin.NewClient(cfg.Admin.Socket)}
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, handover)
+	defer cancel()
+	err := client.Leave(ctx)
 	var away *admin.Unreachable
-	switch err := client.Leave(ctx); {
+	switch {
 	case errors.As(err, &away):
 		log.Info("no daemon runs; starting as usual", "socket", cfg.Admin.Socket)
 		return nil
-	case err != nil:
-		return fmt.Errorf("telling the running daemon to end: %w; is it older than this one? stop it", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, handover)
-	defer cancel()
-	if err := lazyfs.AwaitEnd(ctx, cfg.DataDir); err != nil {
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w; kill it: its mounts go on, too", err)
+	case err != nil:
+		return fmt.Errorf("telling the running daemon to end: %w; if it is older than this one, stop it", err)
 	}
 	return nil
 }
