@@ -106,13 +106,15 @@ func TestFreeSpaceFloor(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	s := openStore(t, t.TempDir(), quiet())
-	put(t, s, 1, 4000)
 	for _, c := range []struct{ quota, floor, free, want int64 }{
 		{0, 0, -1, -1}, {0, 1000, 9000, 12_000}, {10_000, 1000, 9000, 10_000}, {13_000, 1000, 9000, 12_000},
 		{10_000, 0, -1, 10_000}, {0, 90_000, 10, 0},
 	} {
-		s.cfg.Quota, s.cfg.MinFree = c.quota, c.floor
+		cfg := quiet()
+		cfg.Quota = c.quota
+		s := openStore(t, t.TempDir(), cfg)
+		s.charge(4000)
+		s.cfg.MinFree = c.floor
 		s.free = func() (int64, error) { return c.free, nil }
 		if room := s.Room(); room != c.want {
 			t.Errorf("%+v: %d", c, room)
