@@ -112,7 +112,7 @@ func withImage(t *testing.T, cfg Config, tr *tree, c Content) (*FS, *Image, stri
 func child(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
-	cmd.Env = append(os.Environ(), childEnv+"="+name)
+	cmd.Env = append(os.Environ(), childEnv+"="+name, "GORACE=atexit_sleep_ms=0")
 	cmd.Dir = "/"
 	return cmd
 }

@@ -26,7 +26,7 @@ func (l *lazy) three(t *testing.T, name string) (plain, writable string) {
 
 func TestLazyfsEndsOrderlyAndRemembers(t *testing.T) {
 	s := startSite(t)
-	node := s.node(t)
+	node := s.node(t, with("graduation.enabled", false)) // native mounts stay
 	name := s.push(t, "daemon/image:v1", bootable(t, testimage.OCI, testimage.Gzip, "term"))
 	plain, writable := node.three(t, name)
 	want := listing(t, plain)
