@@ -36,10 +36,11 @@ type record struct {
 	Plain   int64  `json:"plain"` // bytes in the layer's tar stream
 	// Uses are counted as containers/storage says them.
 	Uses int `json:"uses"`
-	// Storages are the directories of the storages that said so; Strange is set once
-	// one was not found out.
-	Storages []string `json:"storages,omitempty"`
-	Strange  bool     `json:"strange,omitempty"`
+	// Storages are the directories of the storages that said so. Processes are those
+	// of which that is not known yet, and Strange is set once it never will be.
+	Storages  []string  `json:"storages,omitempty"`
+	Processes []process `json:"processes,omitempty"`
+	Strange   bool      `json:"strange,omitempty"`
 }
 
 const (

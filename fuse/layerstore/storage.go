@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -69,14 +68,4 @@ func referrers(storages []string, path string) (int, error) {
 		}
 	}
 	return count, nil
-}
-
-// remember notes which storage a use came from.
-func (r *record) remember(storage string) {
-	switch {
-	case storage == "":
-		r.Strange = true
-	case !slices.Contains(r.Storages, storage):
-		r.Storages = append(r.Storages, storage)
-	}
 }

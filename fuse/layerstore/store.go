@@ -55,6 +55,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	found   map[name]*found
+	lost    map[name]*record // used, and not held any more: held again when looked up
 	finding map[name]*finding
 	slow    map[string]time.Time // references whose layers took too long, and when
 }
@@ -82,7 +83,7 @@ func userOf(n name) string { return userPrefix + n.id() }
 func New(cfg Config, layers Layers, log *slog.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, layers: layers, log: log, records: records{cfg.Dir},
-		found: map[name]*found{}, finding: map[name]*finding{}, slow: map[string]time.Time{},
+		found: map[name]*found{}, lost: map[name]*record{}, finding: map[name]*finding{}, slow: map[string]time.Time{},
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	recorded, err := s.records.load(func(path string, err error) {
@@ -105,10 +106,12 @@ func (s *Store) reconcile(recorded []*record) error {
 	var errs []error
 	for _, r := range recorded {
 		user := userOf(r.Name)
-		if r.Uses == 0 || !slices.Contains(users, user) {
-			// It is used and not held only if the holder's own memory was lost: then it is
-			// found anew when it is looked up.
+		switch {
+		case r.Uses == 0:
 			errs = append(errs, s.records.remove(r.Name))
+			continue
+		case !slices.Contains(users, user):
+			s.lost[r.Name] = r
 			continue
 		}
 		s.found[r.Name] = &found{record: r, touched: time.Now()}
@@ -194,24 +197,40 @@ func (s *Store) search(n name, task *finding) {
 	delete(s.finding, n)
 	if err == nil {
 		s.found[n] = &found{record: r, touched: time.Now()}
+		delete(s.lost, n)
 	}
 	task.err = err
 	close(task.done)
 }
 
 func (s *Store) hold(n name) (*record, error) {
-	layer, err := s.layers.Find(s.ctx, n.Reference, n.Digest)
+	r, err := s.recordOf(n)
 	if err != nil {
 		return nil, err
 	}
-	r := &record{Version: recordVersion, Name: n, Layer: layer}
-	if r.Plain, err = s.layers.Hold(s.ctx, userOf(n), layer); err != nil {
+	if r.Plain, err = s.layers.Hold(s.ctx, userOf(n), r.Layer); err != nil {
 		return nil, err
 	}
 	if err := s.records.save(r); err != nil {
 		return nil, errors.Join(err, s.layers.Release(s.ctx, userOf(n)))
 	}
 	return r, nil
+}
+
+// recordOf is the record that there is of a layer, or a new one.
+func (s *Store) recordOf(n name) (*record, error) {
+	s.mu.Lock()
+	lost := s.lost[n]
+	s.mu.Unlock()
+	if lost != nil {
+		again := *lost
+		return &again, nil
+	}
+	layer, err := s.layers.Find(s.ctx, n.Reference, n.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return &record{Version: recordVersion, Name: n, Layer: layer}, nil
 }
 
 // Close unmounts the store and ends what is under way. Layers stay held, for the

@@ -317,6 +317,20 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// What is used is held again if that was forgotten, without a registry.
+func TestForgottenHoldIsMadeAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	d := w.image[0].Digest
+	w.use(t, d)
+	w.end(t)
+	clear(w.held)
+	w.start(t)
+	finds := w.finds
+	if !w.found(t, d) || w.uses(d) != 1 || w.finds != finds {
+		t.Errorf("it has %d uses, after %d searches", w.uses(d), w.finds-finds)
+	}
+}
+
 // A store that was killed leaves a mount that does not answer.
 func TestStaleMountIsCleared(t *testing.T) {
 	w := newWorld(t, nil)
@@ -351,70 +365,6 @@ func TestUnusedLayersAreLetGo(t *testing.T) {
 	}
 	if !w.found(t, seen) { // and comes back
 		t.Error("a layer that was let go is not found again")
-	}
-}
-
-// storage makes a storage that took the layer so many times.
-func storage(t *testing.T, path string, times int) string {
-	t.Helper()
-	dir := t.TempDir()
-	for i := range times + 1 { // and one of its own
-		layer := filepath.Join(dir, "overlay", fmt.Sprint(i))
-		if err := os.MkdirAll(layer, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if i < times {
-			if err := os.WriteFile(filepath.Join(layer, "additionallayer"), []byte(path), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return dir
-}
-
-// An engine that was killed has not ended its uses; a storage that is gone has
-// none.
-func TestForgottenUsesEnd(t *testing.T) {
-	w := newWorld(t, nil)
-	d := w.image[0].Digest
-	dir := storage(t, w.path(d), 2)
-	script := `exec 9> "$2/storage.lock"; : > "$1/use"`
-	for range 3 {
-		if out, err := sh(t, script, w.path(d), dir); err == nil {
-			t.Fatal(out)
-		}
-	}
-	n := name{reference, d}
-	w.Store.mu.Lock()
-	r := w.Store.found[n].record
-	w.Store.mu.Unlock()
-	if r.Uses != 3 || !slices.Equal(r.Storages, []string{dir}) || r.Strange {
-		t.Fatalf("%+v", r)
-	}
-	now := time.Now()
-	if err := w.look(now.Add(w.cfg.Recount - time.Minute)); err != nil || w.uses(d) != 3 {
-		t.Errorf("early on %d uses, %v", w.uses(d), err)
-	}
-	now = now.Add(w.cfg.Recount + time.Minute)
-	if err := w.look(now); err != nil || w.uses(d) != 2 {
-		t.Errorf("later %d uses, %v", w.uses(d), err)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	now = now.Add(w.cfg.Recount)
-	if err := w.look(now); err != nil || len(w.Users()) != 0 {
-		t.Errorf("at last held are %q, %v", w.Users(), err)
-	}
-}
-
-// Who uses a layer in a way that cannot be followed keeps it.
-func TestStrangeUsesStay(t *testing.T) {
-	w := newWorld(t, nil)
-	d := w.image[0].Digest
-	w.use(t, d)
-	if err := w.look(time.Now().Add(1000 * w.cfg.Recount)); err != nil || w.uses(d) != 1 {
-		t.Errorf("%d uses, %v", w.uses(d), err)
 	}
 }
 

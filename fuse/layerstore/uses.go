@@ -10,10 +10,10 @@ import (
 
 // use counts one use more of a layer, by a process.
 func (s *Store) use(n name, pid uint32) error {
-	storage := storageOf(pid)
+	by, storage := processOf(pid), storageOf(pid)
 	return s.change(n, func(r *record) {
 		r.Uses = min(r.Uses+1, maxUses)
-		r.remember(storage)
+		r.remember(by, storage)
 	})
 }
 
@@ -81,16 +81,21 @@ func (s *Store) look(now time.Time) error {
 // held.
 func (s *Store) recount(n name, f *found, now time.Time) error {
 	f.touched = now
-	if f.record.Strange {
+	changed := *f.record
+	if !changed.settle() {
 		return nil
 	}
-	uses, err := referrers(f.record.Storages, pathOf(n))
-	if err != nil || uses >= f.record.Uses {
-		return err
+	if !changed.Strange {
+		uses, err := referrers(changed.Storages, pathOf(n))
+		if err != nil {
+			return err
+		}
+		changed.Uses = min(uses, changed.Uses)
 	}
-	s.log.Info("uses of a layer were forgotten", "image", n.Reference, "layer", n.Digest.String(), "counted", f.record.Uses, "used", uses)
-	changed := *f.record
-	changed.Uses = uses
+	if changed.Uses == f.record.Uses && changed.Strange == f.record.Strange {
+		return nil
+	}
+	s.log.Info("uses of a layer were counted anew", "image", n.Reference, "layer", n.Digest.String(), "before", f.record.Uses, "now", changed.Uses)
 	if err := s.records.save(&changed); err != nil {
 		return err
 	}

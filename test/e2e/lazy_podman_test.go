@@ -143,6 +143,11 @@ func (p *layeredPodman) clear(t *testing.T) {
 	t.Helper()
 	p.run(t, "rm", "-a", "-f", "-t", "0")
 	p.run(t, "rmi", "-a", "-f")
+	p.awaitNoHoldings(t)
+}
+
+func (p *layeredPodman) awaitNoHoldings(t *testing.T) {
+	t.Helper()
 	p.node.await(t, "an end of all holdings", func(context.Context) error {
 		for _, dir := range []string{"/data/layers", "/data/images"} {
 			if left, err := os.ReadDir(p.node.dir + dir); err != nil || len(left) > 0 {
@@ -151,6 +156,29 @@ func (p *layeredPodman) clear(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Who deletes podman's storage has not told anybody of the layers in it.
+func TestPodmanStorageIsDeleted(t *testing.T) {
+	s := startSite(t)
+	node := s.node(t, with("layer_store.idle", "1s"), with("layer_store.recount", "1s"))
+	name := s.push(t, "boot/image:v1", bootable(t, testimage.OCI, testimage.Gzip, "deleted"))
+	p := newLayeredPodman(t, s.registry.Host(), node)
+	p.run(t, "pull", "-q", name)
+	for _, file := range must(filepath.Glob(node.dir + "/data/layers/*.json"))(t) {
+		if text := string(must(os.ReadFile(file))(t)); !strings.Contains(text, fmt.Sprintf(`"storages":[%q]`, p.dir+"/root")) || strings.Contains(text, "strange") {
+			t.Errorf("the store did not find out the storage: %s", text)
+		}
+	}
+	time.Sleep(3 * time.Second) // long enough for layers to go that nothing refers to
+	if out := p.run(t, container([]string{"--rm"}, name, "/bin/busybox", "sh", "-c", inside)...); out != "it runs" {
+		t.Errorf("it says %q", out)
+	}
+	unmountUnder(t, p.dir)
+	if err := os.RemoveAll(p.dir + "/root"); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitNoHoldings(t)
 }
 
 // grown is an image with the layers of another on top.
