@@ -14,7 +14,7 @@ import (
 // interrupted one looks whether its process is being killed.
 const (
 	firstPause = 50 * time.Millisecond
-	longPause  = 2 * time.Second
+	longPause  = 500 * time.Millisecond
 	lookAgain  = 100 * time.Millisecond
 )
 
