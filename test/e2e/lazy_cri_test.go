@@ -32,17 +32,43 @@ type machine struct {
 // machine starts a node with containerd, whose pods use the pause image.
 func (s *site) machine(t *testing.T, edits ...edit) *machine {
 	t.Helper()
-	l := s.node(t, append([]edit{with("resume.enabled", true)}, edits...)...)
-	t.Cleanup(func() { // after containerd's end, whose images stay on record
-		if _, err := l.order(t, "shutdown", "--native", "--force"); err != nil {
-			t.Error(err)
-		}
-	})
+	return s.machineOf(t, startPeer(t, loopback(), s.super, s.reach), edits...)
+}
+
+func (s *site) machineOf(t *testing.T, p *peer, edits ...edit) *machine {
+	t.Helper()
+	l := startLazy(t, p, append([]edit{with("resume.enabled", true)}, edits...)...)
+	m := &machine{lazy: l}
+	m.endsLazy(t)
 	config := cri.Containerd{
 		Pause: s.pause(t), Snapshotter: lazyName,
 		Proxies: map[string]string{lazyName: l.dir + "/run/snapshotter.sock"},
 	}
-	return &machine{lazy: l, containerd: startContainerd(t, config, l.peer.registry, s.registry.Host())}
+	m.containerd = startContainerd(t, config, l.peer.registry, s.registry.Host())
+	return m
+}
+
+// endsLazy has the lazy file system that runs now leave nothing at the test's end,
+// although containerd has images of it on record, then.
+func (m *machine) endsLazy(t testing.TB) {
+	t.Helper()
+	daemon := m.lazy.process
+	t.Cleanup(func() {
+		select {
+		case <-daemon.exited:
+		default:
+			if _, err := m.lazy.order(t, "shutdown", "--native", "--force"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// startLazy starts the lazy file system again.
+func (m *machine) startLazy(t testing.TB) {
+	t.Helper()
+	m.lazy.run(t)
+	m.endsLazy(t)
 }
 
 // lazyName is what containerd calls the lazy file system's snapshotter.
@@ -60,18 +86,31 @@ func (s *site) preheat(t testing.TB, name string) {
 	command(t, nil, program("supernode"), "preheat", "--config", s.super.file(), "--wait", "--lazy", name)
 }
 
-// pod runs a pod until the test's end.
+// pod runs a pod until the test's or containerd's end.
 func (c *containerd) pod(t testing.TB, name string) *cri.Pod {
 	t.Helper()
 	p := must(c.pods.RunPod(t.Context(), cri.PodConfig{
 		Name: name, LogDir: filepath.Join(c.config.Dir, "pods", name), Cgroups: "/" + groupName(),
 	}))(t)
+	daemon := c.process
 	t.Cleanup(func() {
-		if err := p.Remove(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+		select {
+		case <-daemon.exited:
+		default:
+			if err := p.Remove(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	return p
+}
+
+// ends waits for a container's end and returns its exit code.
+func ends(t testing.TB, c *cri.Container) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	return must(c.Wait(ctx))(t)
 }
 
 // says runs a container of a pod to its end, which must be a good one, and
@@ -79,7 +118,7 @@ func (c *containerd) pod(t testing.TB, name string) *cri.Pod {
 func says(t testing.TB, pod *cri.Pod, config cri.ContainerConfig) string {
 	t.Helper()
 	c := must(pod.Start(t.Context(), config))(t)
-	code := must(c.Wait(t.Context()))(t)
+	code := ends(t, c)
 	if out := must(c.Output("stderr"))(t); code != 0 || out != "" {
 		t.Errorf("%s of %s ended with %d: %s", config.Name, config.Image, code, out)
 	}
