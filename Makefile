@@ -60,7 +60,7 @@ bench-swarm: build ## N hosts of 200 Mbit/s in network namespaces pull at once (
 bench-pull: build ## one node: a cold pull through peer beside a direct one (root)
 	$(GO) run ./bench/pull $(ARGS)
 
-bench-lazy: build ## lazily mounted images beside pull and unpack (root; an hour and a half, -quick: 10 minutes)
+bench-lazy: build ## lazily mounted images beside pull and unpack (root; two hours, -quick: 10 minutes)
 	$(GO) run ./bench/lazy -bin $(BIN) -v $(ARGS)
 
 tools: $(TOOLS)/golangci-lint $(TOOLS)/staticcheck ## build the pinned linters into .tools/bin

@@ -15,7 +15,7 @@ import (
 
 // warmTimes is how often a warm job is done in one run. The first time fills the
 // page cache; the median of the others counts.
-const warmTimes = 6
+const warmTimes = 12
 
 // randomPieces is how many pieces of 4 KiB a random reader reads.
 const randomPieces = 50_000
@@ -29,7 +29,8 @@ const (
 )
 
 // warm compares complete images with the same trees on ext4, all in the page
-// cache.
+// cache: as lazyfs shows them with a directory, and as the kernel does, below a
+// container's overlay, with containerd's overlay.
 func (b *bench) warm(ctx context.Context) error {
 	for _, c := range []struct {
 		image string

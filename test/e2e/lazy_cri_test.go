@@ -170,6 +170,20 @@ func layered(t *testing.T, label string, content []byte) v1.Image {
 	return must(testimage.Assemble(testimage.OCI, testimage.Config{Labels: map[string]string{"test": label}}, layers...))(t)
 }
 
+func TestContainerdUnderstandsTheExamples(t *testing.T) {
+	for file, want := range map[string][]string{
+		"config.toml":      {`config_path = "/etc/containerd/certs.d"`},
+		"snapshotter.toml": {`snapshotter = "shoal"`, "disable_snapshot_annotations = false", "[proxy_plugins.shoal]"},
+	} {
+		dump := command(t, nil, "containerd", "-c", "../../deploy/containerd/"+file, "config", "dump")
+		for _, line := range want {
+			if !strings.Contains(dump, line) {
+				t.Errorf("of %s, containerd has no %s", file, line)
+			}
+		}
+	}
+}
+
 func TestPodsStartLazily(t *testing.T) {
 	s := startSite(t)
 	content := noise(100, 48<<20)
