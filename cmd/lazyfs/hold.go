@@ -19,7 +19,9 @@ func holdProgram() []string { return []string{"/proc/self/exe", "lazyfs", "hold"
 func holdCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "hold SOCKET", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return holder.Main(args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			return holder.Main(args[0], func() { _ = dropPages() }) // it is as useful with them
+		},
 	}
 }
 
@@ -31,6 +33,9 @@ func guardProgram() []string { return []string{"/proc/self/exe", "lazyfs", "guar
 func guardCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "guard DIR", Hidden: true, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return layerstore.Guard(args[0], os.Stdin) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			_ = dropPages()
+			return layerstore.Guard(args[0], os.Stdin)
+		},
 	}
 }

@@ -19,8 +19,9 @@ const listenerFD = 3
 const unused = 30 * time.Second
 
 // Main is the holder's process: it returns when it has nothing to hold any more.
-// path is where the socket is.
-func Main(path string) error {
+// path is where the socket is; rest is called whenever there is nothing to do, which
+// may be so for weeks.
+func Main(path string, rest func()) error {
 	file := os.NewFile(listenerFD, "socket")
 	l, err := net.FileListener(file)
 	if err != nil {
@@ -31,7 +32,7 @@ func Main(path string) error {
 	if !ok {
 		return errors.Join(errors.New("holding the file system: descriptor 3 is no Unix socket"), l.Close())
 	}
-	return hold(listener, path, unused)
+	return hold(listener, path, unused, rest)
 }
 
 // request is an order as it came.
@@ -55,7 +56,7 @@ type keeper struct {
 
 // hold keeps what it is given until it is told to drop it, or until nobody has
 // served for as long as the daemon said, or patience if none did.
-func hold(l *net.UnixListener, path string, patience time.Duration) error {
+func hold(l *net.UnixListener, path string, patience time.Duration, rest func()) error {
 	requests := make(chan request)
 	ended := make(chan struct{})
 	defer close(ended)
@@ -75,6 +76,7 @@ func hold(l *net.UnixListener, path string, patience time.Duration) error {
 			}
 		case r := <-requests:
 			k.handle(r)
+			rest()
 		}
 	}
 	return nil

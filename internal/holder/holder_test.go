@@ -19,7 +19,7 @@ const childEnv = "SHOAL_HOLDER_TEST_SOCKET"
 // TestMain is the holder's process, if it was started as one.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childEnv); path != "" {
-		if err := Main(path); err != nil {
+		if err := Main(path, func() {}); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)
