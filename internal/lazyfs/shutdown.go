@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 )
 
 // ShutdownOrder asks the daemon to end and to leave no mount. The records stay:
@@ -38,35 +35,12 @@ func (d *Daemon) Shutdown(o ShutdownOrder) error {
 	if used, err := d.inUse(o.Native); err != nil {
 		return err
 	} else if len(used) > 0 && !o.Force {
-		return fmt.Errorf("%s is in use; end what uses it, or force it with --force", strings.Join(used, ", "))
+		return fmt.Errorf("in use: %s; end what uses it, or force it with --force", strings.Join(used, ", "))
 	}
 	d.native.Store(o.Native)
 	d.complete.Store(true)
 	d.end()
 	return nil
-}
-
-// inUse names what is in use: mounts, and images that others hold to mount them.
-func (d *Daemon) inUse(native bool) (used []string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, r := range d.recordsLocked() {
-		for _, m := range r.Mounts {
-			if m.Native && !native {
-				continue
-			}
-			busy, failed := mountpoint.Used(m.Target)
-			if busy {
-				used = append(used, m.Target)
-			}
-			err = errors.Join(err, failed)
-		}
-		if n := len(r.Users); n > 0 {
-			used = append(used, fmt.Sprintf("%s (by %d snapshots or layers)", r.Image.Reference, n))
-		}
-	}
-	slices.Sort(used)
-	return used, err
 }
 
 // unmountNative takes away what the kernel serves itself. d.mu is held.
