@@ -20,7 +20,7 @@ import (
 
 func listCommand(client connect) *cobra.Command {
 	return &cobra.Command{
-		Use: "ls", Short: "List the mounted images",
+		Use: "ls", Short: "List the images that are mounted, or held for containers",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := client(cmd)
@@ -36,6 +36,9 @@ func listCommand(client connect) *cobra.Command {
 			for _, i := range s.Images {
 				for _, m := range i.Mounts {
 					fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Reference, i.State, here(i), mode(m), m.Target)
+				}
+				if len(i.Users) > 0 {
+					fmt.Fprintf(t, "%s\t%s\t%s\theld, %s\t-\n", i.Reference, i.State, here(i), view(i))
 				}
 			}
 			return t.Flush()
@@ -57,6 +60,14 @@ func mode(m lazyfs.Mount) string {
 		text += ", ids " + m.Owners.String()
 	}
 	return text
+}
+
+// view is what a container that starts now stands on.
+func view(i lazyfs.ImageStatus) string {
+	if i.Native {
+		return "native"
+	}
+	return "lazy"
 }
 
 func here(i lazyfs.ImageStatus) string {
@@ -115,7 +126,7 @@ func choose(all []lazyfs.ImageStatus, what string) (chosen []lazyfs.ImageStatus,
 		}
 	}
 	if len(chosen) == 0 {
-		return nil, fmt.Errorf("no image %s is mounted; `lazyfs ls` lists what is", what)
+		return nil, fmt.Errorf("no image %s is mounted or held under that name; `lazyfs ls` lists what is", what)
 	}
 	return chosen, nil
 }
@@ -176,7 +187,7 @@ func sessionText(s lazyfs.SessionStatus, now time.Time) string {
 
 func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
-	row(i.Reference, "%s", i.Platform)
+	fmt.Fprintf(t, "%s  %s\n", i.Reference, i.Platform) // a name is long: no column of it
 	row("  manifest", "%s", i.Manifest)
 	row("  state", "%s", stateText(i))
 	if i.State != lazyfs.StateWaiting {
@@ -198,11 +209,7 @@ func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {
 		row("  mounted", "%s (%s)", m.Target, mode(m))
 	}
 	if n := len(i.Users); n > 0 {
-		view := "the lazy view"
-		if i.Native {
-			view = "the kernel's own"
-		}
-		row("  held", "by %d snapshots or layers; what starts now gets %s", n, view)
+		row("  held", "by %d snapshots or layers; what starts now is %s", n, view(i))
 	}
 }
 
