@@ -193,6 +193,11 @@ func TestStaleCallers(t *testing.T) {
 
 // TestPublicIsFoundOut: what somebody read with a token may, if it is public, be
 // served stale to all, after a restart too.
+func (r *rig) knownPublic(name string) bool {
+	_, known := r.proxy.state.public(repo{testRegistry, name})
+	return known
+}
+
 func TestPublicIsFoundOut(t *testing.T) {
 	cfg := tagConfig(TagRule{Match: "**", Policy: PolicyRevalidate, StaleIfError: time.Hour})
 	cfg.StateDir = t.TempDir()
@@ -201,6 +206,9 @@ func TestPublicIsFoundOut(t *testing.T) {
 	blob := "/v2/org/app/blobs/" + chunk.SumBytes([]byte("layer")).String()
 	for _, p := range []string{appV1, blob} {
 		r.get(t, p, "Authorization", "Bearer of-the-day")
+	}
+	for !r.knownPublic("org/app") { // it is found out beside the work
+		time.Sleep(time.Millisecond)
 	}
 	r.halt()
 	r.fail(503)
