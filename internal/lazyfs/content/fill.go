@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -88,7 +89,7 @@ func (m *Image) Learn(ctx context.Context) {
 		}
 		group.Go(func() error {
 			if !m.table.away.Load() {
-				if err := o.learn(ctx, m); !errors.Is(err, nodeapi.ErrAway) {
+				if err := o.learn(ctx, m, math.MaxInt); !errors.Is(err, nodeapi.ErrAway) {
 					return nil // not here, or for the round to tell
 				}
 			}

@@ -34,15 +34,17 @@ func (o *object) open(m *Image) (*Handle, error) {
 	}
 	ctx, cancel := context.WithTimeout(o.table.ctx, openPatience)
 	defer cancel()
-	if err := o.learn(ctx, m); err != nil && !errors.Is(err, chunk.ErrNotFound) {
+	if err := o.learn(ctx, m, 1); err != nil && !errors.Is(err, chunk.ErrNotFound) {
 		o.table.log.Debug("opening an object of the store", "object", o.digest.String(), "error", err)
 	}
 	return h, nil
 }
 
-// learn finds out which blocks are here, without bringing any: the peer knows,
-// and if it is away the file is hashed later, where it is read.
-func (o *object) learn(ctx context.Context, m *Image) error {
+// learn finds out which blocks are here, without bringing any, from the peer; it
+// asks of the first most chunks that the store has a mark for and that are not
+// known to be here. The peer hashes what it is asked about for the first time, and
+// may answer for that alone. If it is away the file is hashed later, where it is read.
+func (o *object) learn(ctx context.Context, m *Image, most int) error {
 	p, err := o.acquire()
 	if err != nil {
 		return err
@@ -54,12 +56,20 @@ func (o *object) learn(ctx context.Context, m *Image) error {
 	}
 	o.mu.Unlock()
 	marked := p.Have()
-	i := marked.NextSet(0)
-	if o.complete.Load() || i == marked.Len() || o.table.away.Load() {
-		return nil
+	for i := marked.NextSet(0); i < marked.Len() && most > 0; i = marked.NextSet(i + 1) {
+		if o.complete.Load() || o.table.away.Load() {
+			return nil
+		}
+		first, end := chunk.ChunkBlocks(o.size, i)
+		if o.present(first, end) {
+			continue
+		}
+		if err := o.ask(ctx, m, first, end, byStore); err != nil {
+			return err
+		}
+		most--
 	}
-	first, end := chunk.ChunkBlocks(o.size, i)
-	return o.ask(ctx, m, first, end, byStore)
+	return nil
 }
 
 // File has the object's bytes; nil until the store has the object. It is the
