@@ -24,7 +24,7 @@ func (p *Puller) Blob(ctx context.Context, r Request, d chunk.Digest, manifest b
 		err = p.await(ctx, reader, d, tell)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s of %s/%s: %w", d, ref.Registry, ref.Repository, err)
+		return nil, fmt.Errorf("%s of %s/%s: %w", d, ref.Registry, ref.Repository, advised(err))
 	}
 	return reader, nil
 }

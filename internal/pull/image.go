@@ -35,7 +35,7 @@ func (p *Puller) Image(ctx context.Context, r Request) (*Image, error) {
 	}
 	image, err := w.descend(ctx, root, 0)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", r.Image, err)
+		return nil, fmt.Errorf("reading %s: %w", r.Image, advised(err))
 	}
 	slices.Reverse(image.Documents)
 	image.Source = w.src

@@ -56,7 +56,7 @@ func (p *Puller) pull(ctx context.Context, r Request, tell func(Event)) error {
 		return err
 	}
 	if err := w.fetch(ctx); err != nil {
-		return fmt.Errorf("pulling %s: %w", r.Image, err)
+		return fmt.Errorf("pulling %s: %w", r.Image, advised(err))
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (p *Puller) walk(ctx context.Context, r Request, tell func(Event)) (*walk, 
 		return nil, err
 	}
 	if err := w.manifest(ctx, root, 0); err != nil {
-		return nil, fmt.Errorf("pulling %s: %w", r.Image, err)
+		return nil, fmt.Errorf("pulling %s: %w", r.Image, advised(err))
 	}
 	return w, nil
 }
