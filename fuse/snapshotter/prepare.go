@@ -48,8 +48,7 @@ func (s *Snapshotter) prepareRemote(ctx context.Context, target, parent string, 
 	}
 	reference := imageRef(labels)
 	if reference == "" {
-		return &Reason{Class: ReasonUnlabelled, Text: "containerd did not say which image it belongs to; " +
-			"set disable_snapshot_annotations = false (or enable_remote_snapshot_annotations = \"true\") in its configuration, or use `lazyfs pull`"}, nil
+		return &Reason{Class: ReasonUnlabelled, Text: unlabelledText}, nil
 	}
 	opened, err := s.open(ctx, reference)
 	if err != nil {

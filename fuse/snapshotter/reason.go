@@ -17,3 +17,7 @@ type Reason struct {
 	Text  string `json:"text"`
 	Image string `json:"image,omitempty"` // its reference
 }
+
+// unlabelledText says what to do about a layer of which nobody said whose it is.
+const unlabelledText = "containerd did not say which image it belongs to; " +
+	"set disable_snapshot_annotations = false (or enable_remote_snapshot_annotations = \"true\") in its configuration, or use `lazyfs pull`"

@@ -375,3 +375,16 @@ func TestReconcile(t *testing.T) {
 	waitUntil(func() bool { return len(w.images.Users()) == 1 })
 	w.must("container", chainOf(image)[2], nil)
 }
+
+// ctr prepares a layer under a key of its own, with no label at all.
+func TestLayersThatNobodySpokeOfAreToldOf(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.client.Prepare(t.Context(), &api.PrepareSnapshotRequest{Key: "extract-1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.wantReasons()
+	if _, err := w.client.Commit(t.Context(), &api.CommitSnapshotRequest{Key: "extract-1", Name: chainOf(w.three())[0]}); err != nil {
+		t.Fatal(err)
+	}
+	w.wantReasons(snapshotter.ReasonUnlabelled)
+}

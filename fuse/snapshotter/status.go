@@ -5,6 +5,7 @@ package snapshotter
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,9 @@ func (s *Snapshotter) Status() ([]Layer, error) {
 				l.Lazy, l.Image, l.Depth = true, image.Reference, one.Remote.Depth
 			case one.Why != nil:
 				l.Image, l.Class, l.Reason = one.Why.Image, one.Why.Class, one.Why.Text
+			case one.Kind == kindCommitted && strings.HasPrefix(l.Chain, "sha256:"):
+				// ctr and nerdctl do not even say of what they prepare that it is a layer.
+				l.Class, l.Reason = ReasonUnlabelled, unlabelledText
 			default:
 				return nil
 			}
