@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func listCommand(client connect) *cobra.Command {
 					fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Reference, i.State, here(i), mode(m), m.Target)
 				}
 				if len(i.Users) > 0 {
-					fmt.Fprintf(t, "%s\t%s\t%s\theld, %s\t-\n", i.Reference, i.State, here(i), view(i))
+					fmt.Fprintf(t, "%s\t%s\t%s\theld%s, %s\t-\n", i.Reference, i.State, here(i), layerText(i), view(i))
 				}
 			}
 			return t.Flush()
@@ -68,6 +69,14 @@ func view(i lazyfs.ImageStatus) string {
 		return "native"
 	}
 	return "lazy"
+}
+
+// layerText names the one layer that is shown, if it is not all of the image.
+func layerText(i lazyfs.ImageStatus) string {
+	if i.Layer == nil {
+		return ""
+	}
+	return " layer " + i.Layer.Hex()[:12]
 }
 
 func here(i lazyfs.ImageStatus) string {
@@ -167,7 +176,7 @@ func printLayers(t io.Writer, layers []snapshotter.Layer) {
 	fmt.Fprintf(t, "layers\t%d in containerd, %d of them lazy\n", len(layers), lazy)
 	for _, l := range layers {
 		if !l.Lazy {
-			fmt.Fprintf(t, "  not lazy\t%s of %s: %s\n", l.Chain, l.Image, l.Reason)
+			fmt.Fprintf(t, "  not lazy\t%s of %s: %s\n", l.Chain, cmp.Or(l.Image, "an image"), l.Reason)
 		}
 	}
 }
@@ -189,6 +198,9 @@ func printImage(t io.Writer, i lazyfs.ImageStatus, now time.Time) {
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	fmt.Fprintf(t, "%s  %s\n", i.Reference, i.Platform) // a name is long: no column of it
 	row("  manifest", "%s", i.Manifest)
+	if i.Layer != nil {
+		row("  layer", "%s", i.Layer)
+	}
 	row("  state", "%s", stateText(i))
 	if i.State != lazyfs.StateWaiting {
 		row("  from", "%s", sourcesText(i.Sources))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/internal/lazyfs"
 )
 
@@ -26,5 +27,15 @@ func TestStatusIsNarrow(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "\n  held ") {
 		t.Error(out.String())
+	}
+}
+
+// Layers that podman holds are told apart, though all are of one image.
+func TestALayerIsNamed(t *testing.T) {
+	layer := chunk.SumBytes([]byte("layer"))
+	for l, want := range map[*chunk.Digest]string{nil: "", &layer: " layer " + layer.Hex()[:12]} {
+		if got := layerText(lazyfs.ImageStatus{Layer: l}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

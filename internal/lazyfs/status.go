@@ -46,11 +46,13 @@ type ImageStatus struct {
 	Platform  string       `json:"platform"`
 	Manifest  chunk.Digest `json:"manifest"`
 	Tree      chunk.Digest `json:"tree"`
-	State     string       `json:"state"`
-	Pinned    bool         `json:"pinned"` // in the peer's store
-	Mounts    []Mount      `json:"mounts"`
-	Users     []string     `json:"users,omitempty"`  // who else holds it: snapshots
-	Native    bool         `json:"native,omitempty"` // the kernel serves it itself, where it is mounted anew
+	// Layer is the one layer of the image that this shows, by its blob; nil for all.
+	Layer  *chunk.Digest `json:"layer,omitempty"`
+	State  string        `json:"state"`
+	Pinned bool          `json:"pinned"` // in the peer's store
+	Mounts []Mount       `json:"mounts"`
+	Users  []string      `json:"users,omitempty"`  // who else holds it: snapshots
+	Native bool          `json:"native,omitempty"` // the kernel serves it itself, where it is mounted anew
 	content.Progress
 	// Fetched are the bytes that came while it was mounted, Read those that the
 	// kernel was given; cached and passthrough reads are not counted.
@@ -120,19 +122,20 @@ func (d *Daemon) Images(ctx context.Context) []ImageStatus {
 func describe(r *Record) ImageStatus {
 	i := r.Image
 	return ImageStatus{
-		Reference: i.Reference, Platform: i.Platform, Manifest: i.Manifest, Tree: i.Tree,
+		Reference: i.Reference, Platform: i.Platform, Manifest: i.Manifest, Tree: i.Tree, Layer: i.Layer,
 		Mounts: append([]Mount{}, r.Mounts...), Users: slices.Clone(r.Users),
 	}
 }
 
 func (d *Daemon) statusOf(im *image) ImageStatus {
 	s := describe(im.record)
-	s.Pinned, s.Native = im.pinned, im.native
+	s.Pinned = im.pinned
 	s.Progress = im.content.Progress()
 	s.State = StateLazy
 	if s.Whole() {
 		s.State = StateComplete
 	}
+	s.Native = im.native || s.Whole() && d.cfg.Graduate && !im.refused
 	served := im.served.Status()
 	s.Fetched, s.Read, s.Opens, s.Reads, s.Errors = s.Progress.Fetched(), served.Bytes, served.Opens, served.Reads, served.Errors
 	for _, w := range served.Waits {
