@@ -20,6 +20,7 @@ func (d *Daemon) inUse(native bool) (used []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	mounts, err := mountpoint.List()
+	layers := map[string]int{} // by image
 	for _, r := range d.recordsLocked() {
 		for _, m := range r.Mounts {
 			if m.Native && !native {
@@ -31,13 +32,16 @@ func (d *Daemon) inUse(native bool) (used []string, err error) {
 			}
 			err = errors.Join(err, failed)
 		}
-		if n := len(r.Users); n > 0 && r.Image.Layer != nil {
-			used = append(used, fmt.Sprintf("a layer of %s, by %d storages", r.Image.Reference, n))
-			continue // which name it by links of their own
+		if r.Image.Layer != nil && len(r.Users) > 0 {
+			layers[r.Image.Reference]++
+			continue // containers name it by links of their storage
 		}
 		for _, point := range d.standOn(r, mounts, native) {
 			used = append(used, fmt.Sprintf("%s, by %s", r.Image.Reference, point))
 		}
+	}
+	for reference, n := range layers {
+		used = append(used, fmt.Sprintf("%d layers of %s, by podman or CRI-O (and for layer_store.idle after they are removed)", n, reference))
 	}
 	slices.Sort(used)
 	return used, err

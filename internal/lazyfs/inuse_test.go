@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-project/shoal/internal/nodeapi"
 )
 
 // An image that is only held keeps no one from ending the daemon; what stands on
@@ -60,5 +62,17 @@ func TestHasLower(t *testing.T) {
 		if got := hasLower(options, "/run/l/images/ab"); got != want {
 			t.Errorf("%q: %v", options, got)
 		}
+	}
+}
+
+// Layers are named once an image, however many there are.
+func TestLayersInUseAreCounted(t *testing.T) {
+	d := &Daemon{}
+	for i := range 3 {
+		layer := layers(i + 1)[i]
+		d.waiting = append(d.waiting, &Record{Users: []string{"u"}, Image: &nodeapi.Image{Reference: "r/app:1", Layer: &layer}})
+	}
+	if used, err := d.inUse(false); err != nil || len(used) != 1 || !strings.HasPrefix(used[0], "3 layers of r/app:1") {
+		t.Errorf("in use: %q, %v", used, err)
 	}
 }
