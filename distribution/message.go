@@ -128,6 +128,13 @@ type (
 		First  uint32         `cbor:"2,keyasint"`
 		Sums   []chunk.Digest `cbor:"3,keyasint"`
 	}
+	// Seek asks another peer, while no supernode answers, for what it has of an
+	// object that no origin has. Who has it answers with Sealed, unless it is of
+	// at most a chunk and so proves itself, and Have; others not at all.
+	Seek struct {
+		Object chunk.Digest `cbor:"1,keyasint"`
+		Size   int64        `cbor:"2,keyasint"`
+	}
 	// Leave ends the sender's part in a swarm; nothing of it is on offer unless
 	// Keeps says that it has everything and goes on giving.
 	Leave struct {
@@ -158,7 +165,8 @@ type (
 		Status  int          `cbor:"2,keyasint"` // the origin's; 0 if there was none
 		Message string       `cbor:"3,keyasint"`
 	}
-	// Neighbours adds to, or removes from, whom a peer trades an object with.
+	// Neighbours adds to, or removes from, whom a peer trades an object with. With
+	// the zero object it only tells of members, to be remembered.
 	Neighbours struct {
 		Object chunk.Digest `cbor:"1,keyasint"`
 		Add    []Member     `cbor:"2,keyasint,omitempty"`
@@ -334,6 +342,9 @@ func (m *Digests) Validate() error {
 	end := int(m.First) + len(m.Sums)
 	return bound(len(m.Sums) > 0 && len(m.Sums) <= MaxSums && end <= chunk.BlockCount(chunk.MaxObject), "%d digests", len(m.Sums))
 }
+
+// Validate checks the bounds.
+func (m *Seek) Validate() error { return validSize(m.Size) }
 
 // Validate checks the bounds.
 func (m *Leave) Validate() error { return nil }

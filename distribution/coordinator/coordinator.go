@@ -267,6 +267,7 @@ func (c *Coordinator) admit(ctx context.Context, conn distribution.Conn) (*membe
 	c.mu.Lock()
 	old := c.members[m.ID]
 	c.members[m.ID] = m
+	c.acquaint(m)
 	c.mu.Unlock()
 	if old != nil {
 		_ = old.conn.Close()

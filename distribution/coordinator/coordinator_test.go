@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -120,6 +122,23 @@ func heard[T distribution.Message](c *fakeConn) []T {
 		}
 	}
 	return list
+}
+
+// neighbours are what a peer was told of some object.
+func neighbours(c *fakeConn) []*distribution.Neighbours {
+	return slices.DeleteFunc(heard[*distribution.Neighbours](c), func(n *distribution.Neighbours) bool { return n.Object.IsZero() })
+}
+
+// acquainted are those of whom a peer was told whatever they have.
+func acquainted(c *fakeConn) (ids []distribution.NodeID) {
+	for _, n := range heard[*distribution.Neighbours](c) {
+		for _, m := range n.Add {
+			if n.Object.IsZero() {
+				ids = append(ids, m.ID)
+			}
+		}
+	}
+	return ids
 }
 
 func granted(c *fakeConn) []distribution.Span {
@@ -345,12 +364,38 @@ func TestTwoAccusersQuarantineANode(t *testing.T) {
 		liar.say(want())
 		a.say(want())
 		s.settle()
-		for _, n := range heard[*distribution.Neighbours](a) {
+		for _, n := range neighbours(a) {
 			for _, m := range n.Add {
 				if m.ID == "liar" {
 					t.Error("a quarantined node was given as a neighbour")
 				}
 			}
+		}
+	})
+}
+
+func TestMembersAreToldOfEachOther(t *testing.T) {
+	setUp(t, distribution.ModeSupernode, 8*mib, func(s *stage) {
+		var all []*fakeConn
+		for i := range maxAcquainted + 4 {
+			all = append(all, s.join(distribution.NodeID(fmt.Sprintf("n%d", i))))
+		}
+		s.c.mu.Lock()
+		s.c.banned["n0"] = true
+		s.c.mu.Unlock()
+		last := s.join("last")
+		s.settle()
+		told := acquainted(last)
+		if len(told) != maxAcquainted || slices.Contains(told, "last") || slices.Contains(told, "n0") {
+			t.Errorf("a newcomer was told of %d, %v; want %d others that nobody banned", len(told), told, maxAcquainted)
+		}
+		for _, p := range all {
+			if slices.Contains(acquainted(p), "last") != slices.Contains(told, p.id) {
+				t.Errorf("%s and the newcomer were not told of each other alike", p.id)
+			}
+		}
+		if first := acquainted(all[0]); len(first) < maxAcquainted {
+			t.Errorf("who came first was told of %d", len(first))
 		}
 	})
 }
@@ -410,7 +455,7 @@ func TestLostSupernodeRecallsTheSealFromAHolder(t *testing.T) {
 		if got := heard[*distribution.Sealed](p); len(got) != 1 {
 			t.Errorf("the peer got %d seals, want 1", len(got))
 		}
-		n := heard[*distribution.Neighbours](p)
+		n := neighbours(p)
 		if len(n) != 1 || len(n[0].Full) != 1 || n[0].Full[0] != "holder" {
 			t.Errorf("the peer's neighbours are %v, want the holder, full", n)
 		}

@@ -8,6 +8,33 @@ import (
 	"github.com/shoal-project/shoal/distribution"
 )
 
+// maxAcquainted bounds of how many others a newcomer is told, and they of it.
+const maxAcquainted = 16
+
+// acquaint tells a newcomer and some others, drawn at random, of each other,
+// whatever objects they have: they can ask each other once no supernode answers.
+// Callers hold mu.
+func (c *Coordinator) acquaint(m *member) {
+	if m.Chunks == "" || c.banned[m.ID] {
+		return
+	}
+	var others []*member
+	for id, o := range c.members {
+		if id != m.ID && o.Chunks != "" && !c.banned[id] {
+			others = append(others, o)
+		}
+	}
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	told := &distribution.Neighbours{}
+	for _, o := range others[:min(len(others), maxAcquainted)] {
+		told.Add = append(told.Add, o.Member)
+		o.tell(&distribution.Neighbours{Add: []distribution.Member{m.Member}})
+	}
+	if len(told.Add) > 0 {
+		m.tell(told)
+	}
+}
+
 // introduce makes a member of a swarm, and others of it, neighbours of each
 // other: all of a small swarm; of a large one, as many as are configured, drawn
 // at random, those with everything first in line.

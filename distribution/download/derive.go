@@ -113,8 +113,11 @@ func (e *Engine) onDerived(m *distribution.Derived) {
 	}
 }
 
+// errAgain ends a wait after which the acquaintances are asked again.
+var errAgain = errors.New("nobody answered in time")
+
 // joinDerived lets a task into the swarm of an object that no origin has. While
-// no supernode answers it waits for one, as long as somebody reads.
+// no supernode answers it seeks nodes that have it, as long as somebody reads.
 func (e *Engine) joinDerived(ctx context.Context, t *task) error {
 	if e.deps.Supernode == nil {
 		return fmt.Errorf("%s: %w", t.id, ErrAbsent)
@@ -126,25 +129,60 @@ func (e *Engine) joinDerived(ctx context.Context, t *task) error {
 		t.rejoin(s)
 	}
 	// A session that comes later sends the Want by itself.
-	in := func() bool { return t.joined && !t.orphan }
-	if err := t.await(ctx, func() bool { return in() || t.refusal != "" || t.reading == 0 }); err != nil {
+	err := errAgain
+	for errors.Is(err, errAgain) {
+		err = e.seekOnce(ctx, t)
+	}
+	if err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case in():
+	case t.in():
 		return nil
 	case t.refusal != "":
 		return fmt.Errorf("%s: %w: %s", t.id, ErrAbsent, t.refusal)
 	}
-	return fmt.Errorf("%s: no supernode answers: %w", t.id, ErrAbsent)
+	return fmt.Errorf("%s: %w: %s", t.id, ErrAbsent, t.unanswered())
+}
+
+// in tells whether the task of an object that no origin has can go on. Callers
+// hold mu.
+func (t *task) in() bool { return t.joined && !t.orphan || t.among() }
+
+// seekOnce waits until the task can go on, or nobody wants that any more; after a
+// while, and when the supernode goes away, it ends with errAgain.
+func (e *Engine) seekOnce(ctx context.Context, t *task) error {
+	_, connected := e.Connected()
+	t.mu.Lock()
+	before := t.orphan
+	if !connected {
+		t.seek(time.Now())
+	}
+	t.mu.Unlock()
+	wait, cancel := context.WithTimeoutCause(ctx, e.cfg.LastResort/4, errAgain)
+	defer cancel()
+	left := false
+	err := t.await(wait, func() bool {
+		settled := t.in() || t.refusal != "" || t.reading == 0
+		left = !settled && t.orphan && !before
+		return settled || left
+	})
+	if err == nil && left {
+		return errAgain
+	}
+	return err
 }
 
 // watchDerived gives an object up of which somebody waits for a part that no node
 // has any more: opening the image again has it made anew. Callers hold mu.
 func (t *task) watchDerived(now time.Time) {
-	if !t.member || t.orphan || len(t.fetches) > 0 || !t.stuck(t.e.cfg.LastResort, now) {
+	if t.orphan {
+		t.seekMore(now)
+		return
+	}
+	if !t.member || len(t.fetches) > 0 || !t.stuck(t.e.cfg.LastResort, now) {
 		return
 	}
 	for _, s := range t.wanted(distribution.Demand) {

@@ -50,7 +50,8 @@ type Engine struct {
 	nodes      map[distribution.NodeID]*node
 	neighbours map[distribution.NodeID]*neighbour
 	early      map[acquaintance]*link
-	fresh      map[*task]struct{} // that have news
+	known      []distribution.Member // to ask while no supernode answers; the newest last
+	fresh      map[*task]struct{}    // that have news
 }
 
 // Bounds of what the engine keeps.

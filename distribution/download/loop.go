@@ -212,7 +212,7 @@ func (t *task) fallback(why string) {
 // prepare finds out the object's size and who fetches it.
 func (t *task) prepare(ctx context.Context) error {
 	t.mu.Lock()
-	attached, known, derived := t.obj != nil, t.joined || t.origin || t.led, t.derived
+	attached, known, derived := t.obj != nil, t.joined && !(t.derived && t.orphan) || t.origin || t.led, t.derived
 	t.mu.Unlock()
 	if !attached {
 		if err := t.fromStore(); err != nil {

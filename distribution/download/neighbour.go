@@ -15,6 +15,9 @@ type neighbour struct {
 	conn    distribution.Conn // nil while it is being dialled; guarded by around
 	queued  []distribution.Message
 	sending sync.Mutex // keeps messages in order
+	// Answers that it had since then; guarded by around.
+	since   time.Time
+	answers int
 }
 
 // maxQueued bounds what waits for a neighbour's dial, and maxEarly what
@@ -154,6 +157,10 @@ func (e *Engine) hear(id distribution.NodeID, m distribution.Message) {
 		for p := range m.Each {
 			e.onProgress(id, p)
 		}
+	case *distribution.Seek:
+		e.onSeek(id, m)
+	case *distribution.Sealed:
+		e.onFound(id, m)
 	case *distribution.Leave:
 		e.with(m.Object, func(t *task) {
 			if l := t.links[id]; l != nil && !m.Keeps {
@@ -166,6 +173,9 @@ func (e *Engine) hear(id distribution.NodeID, m distribution.Message) {
 func (e *Engine) onHave(id distribution.NodeID, m *distribution.Have) {
 	known := false
 	e.with(m.Object, func(t *task) {
+		if m.All && m.Size <= chunk.Size && t.seeks(m.Size) {
+			t.found(id, m.Size)
+		}
 		if l := t.links[id]; l != nil && t.have != nil && t.size == m.Size {
 			l.told(m, t.have.Len())
 			known = true

@@ -2,6 +2,7 @@ package download
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -11,16 +12,20 @@ import (
 )
 
 // fetchSmall takes an object of at most one chunk in one piece: from the
-// supernode if this node is a member, else, or if that fails, from the origin.
-// Nothing is given to anybody before the whole matched.
+// supernode if this node is a member, else, or if that fails, from the origin;
+// from whoever has it if no origin does. Nothing is given to anybody before the
+// whole matched.
 func (t *task) fetchSmall(ctx context.Context) error {
+	t.mu.Lock()
+	up, derived := t.supernodeLink(), t.derived && t.size > 0
+	t.mu.Unlock()
+	if derived {
+		return t.smallFromNodes(ctx)
+	}
 	if err := t.e.acquireSmall(ctx); err != nil {
 		return err
 	}
 	defer t.e.releaseSmall()
-	t.mu.Lock()
-	up := t.supernodeLink()
-	t.mu.Unlock()
 	if up != nil && t.size > 0 {
 		err := t.smallFrom(ctx, up)
 		if err == nil || ctx.Err() != nil {
@@ -28,16 +33,68 @@ func (t *task) fetchSmall(ctx context.Context) error {
 		}
 		t.mu.Lock()
 		t.story.note("from the supernode: " + err.Error())
-		derived := t.derived
-		if !derived {
-			t.fallback("the supernode did not give a small object")
-		}
+		t.fallback("the supernode did not give a small object")
 		t.mu.Unlock()
-		if derived {
-			return err
-		}
 	}
 	return t.smallFrom(ctx, nil)
+}
+
+// smallFromNodes takes a small object that no origin has: from the supernode,
+// whose failure is the last word while it answers, or from one neighbour after
+// the other, sought again as long as somebody reads.
+func (t *task) smallFromNodes(ctx context.Context) error {
+	for {
+		from, err := t.smallGiver(ctx)
+		if from == nil {
+			return err
+		}
+		err = t.smallInTurn(ctx, from)
+		if err == nil || ctx.Err() != nil || errors.Is(err, errStore) {
+			return err
+		}
+		t.mu.Lock()
+		t.story.note("from a node: " + err.Error())
+		last := from.supernode && !t.orphan
+		delete(t.links, from.member.ID)
+		t.mu.Unlock()
+		if last {
+			return err
+		}
+		if errors.Is(err, ErrWhole) {
+			t.e.quarantine(from.member.ID)
+		}
+	}
+}
+
+// smallGiver waits for somebody to ask; nil without an error if the object came by
+// another way meanwhile.
+func (t *task) smallGiver(ctx context.Context) (*link, error) {
+	for {
+		t.mu.Lock()
+		from, ended, member := t.giver(), t.err, t.joined && !t.orphan
+		if from != nil {
+			from = &link{node: from.node, member: from.member, supernode: from.supernode} // as it is now
+		}
+		t.mu.Unlock()
+		switch {
+		case from != nil || ended != nil:
+			return from, ended
+		case member:
+			return nil, fmt.Errorf("%s: %w", t.id, ErrAbsent)
+		}
+		if err := t.prepare(ctx); err != nil || t.whole() {
+			return nil, err
+		}
+	}
+}
+
+// smallInTurn is smallFrom once there is memory for it.
+func (t *task) smallInTurn(ctx context.Context, from *link) error {
+	if err := t.e.acquireSmall(ctx); err != nil {
+		return err
+	}
+	defer t.e.releaseSmall()
+	return t.smallFrom(ctx, from)
 }
 
 func (t *task) smallFrom(ctx context.Context, up *link) error {
@@ -45,7 +102,7 @@ func (t *task) smallFrom(ctx context.Context, up *link) error {
 	from := Teller{Kind: fromOrigin}
 	var err error
 	if up != nil {
-		from = Teller{Kind: fromSupernode, Node: up.member.ID}
+		from = (&fetch{link: up, from: up.member}).teller()
 		err = t.readSmall(ctx, up, data)
 	} else {
 		err = t.readSmallOrigin(ctx, data)

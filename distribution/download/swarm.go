@@ -106,6 +106,7 @@ func (e *Engine) obey(s *session, m distribution.Message) {
 			t.story.note("the supernode refused: " + t.refusal)
 		})
 	case *distribution.Neighbours:
+		e.know(m.Add)
 		e.with(m.Object, func(t *task) { t.onNeighbours(m) })
 	case *distribution.Grant:
 		e.with(m.Object, func(t *task) { t.onGrant(m) })
@@ -274,7 +275,11 @@ func (e *Engine) onSealed(m *distribution.Sealed) {
 	if t.knownSize() != list.Size {
 		return
 	}
-	// Not in the stream's own time: the disk may be slow.
+	e.keepSeal(t, list, seal)
+}
+
+// keepSeal takes a verified seal, not in a stream's own time: the disk may be slow.
+func (e *Engine) keepSeal(t *task, list *chunk.List, seal chunk.Seal) {
 	e.group.Go(func() error {
 		if err := t.takeSeal(list, seal); err != nil {
 			t.fail(err, false)

@@ -85,6 +85,8 @@ type task struct {
 	progress time.Time     // last new block
 	usual    time.Duration // between two blocks of a fetch, smoothed
 	needed   time.Time     // last Need sent
+	sought   time.Time     // last Seek sent
+	asked    int           // of how many nodes
 	complete time.Time     // since when no block is missing
 	news     news          // what neighbours were not told yet
 	story    story         // where blocks came from

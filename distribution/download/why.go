@@ -35,7 +35,7 @@ func (t *task) whyUnknown(connected bool) string {
 	case connected:
 		return "the supernode was asked who has the object"
 	case t.e.deps.Supernode != nil:
-		return "no supernode answers"
+		return t.unanswered()
 	}
 	return "the object is looked for"
 }
@@ -48,12 +48,12 @@ func (t *task) why(b int, connected bool, now time.Time) string {
 		}
 	}
 	switch {
-	case t.member && !t.joined:
+	case t.member && !t.joined && !t.orphan:
 		return t.whyUnknown(connected)
 	case t.offered(b, now):
 		return "it is about to be asked of a node that has it"
 	case !connected && t.e.deps.Supernode != nil:
-		return fmt.Sprintf("no supernode answers, and none of the %d nodes that are known to this one has it", len(t.links))
+		return fmt.Sprintf("no supernode answers, and none of the %d nodes that are known to this one has it", max(len(t.links), t.asked))
 	case t.refusal != "":
 		return "the supernode says: " + t.refusal
 	}

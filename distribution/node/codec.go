@@ -32,6 +32,7 @@ func makers() map[byte]func() distribution.Message {
 		17: func() distribution.Message { return new(distribution.Progress) },
 		18: func() distribution.Message { return new(distribution.Digests) },
 		19: func() distribution.Message { return new(distribution.Leave) },
+		20: func() distribution.Message { return new(distribution.Seek) },
 		32: func() distribution.Message { return new(distribution.Welcome) },
 		33: func() distribution.Message { return new(distribution.Opened) },
 		34: func() distribution.Message { return new(distribution.Refused) },

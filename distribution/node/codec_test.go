@@ -41,6 +41,7 @@ func samples() []distribution.Message {
 		&distribution.Progress{Object: sum(8), Also: []distribution.Progress{{Object: sum(9), Got: spans}, {Object: sum(10), Lost: spans}}},
 		&distribution.Digests{Object: sum(9), First: 16, Sums: []chunk.Digest{sum(10), sum(11)}},
 		&distribution.Leave{Object: sum(12), Keeps: true},
+		&distribution.Seek{Object: sum(12), Size: 9 << 20},
 		&distribution.Welcome{Version: 1, Agent: "supernode", Mode: distribution.ModeSpread, Chunks: 7402},
 		&distribution.Opened{Object: sum(13), Size: 5, Direct: true},
 		&distribution.Refused{Object: sum(14), Status: 401, Message: "no"},

@@ -8,8 +8,11 @@ import (
 )
 
 // Derive puts an object that no origin has into the supernode's store, sealed.
-func (c *Cluster) Derive(data []byte) (chunk.Digest, error) {
-	in, err := c.Supernode.Store.Ingest(int64(len(data)))
+func (c *Cluster) Derive(data []byte) (chunk.Digest, error) { return c.DeriveAt(c.Supernode, data) }
+
+// DeriveAt is Derive on another host, under its own seal, that others do not trust.
+func (c *Cluster) DeriveAt(h *Host, data []byte) (chunk.Digest, error) {
+	in, err := h.Store.Ingest(int64(len(data)))
 	if err != nil {
 		return chunk.Digest{}, err
 	}
@@ -25,7 +28,7 @@ func (c *Cluster) Derive(data []byte) (chunk.Digest, error) {
 	for i := range chunk.Count(obj.Size()) {
 		list.Chunks = append(list.Chunks, obj.Sums(i).Digest())
 	}
-	seal, err := chunk.Sign(c.Supernode.key, list)
+	seal, err := chunk.Sign(h.key, list)
 	if err != nil {
 		return chunk.Digest{}, err
 	}
