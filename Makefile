@@ -10,8 +10,9 @@ LDFLAGS   := -s -w -X github.com/shoal-project/shoal/internal/version.number=$(V
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 STATICCHECK   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# What the end-to-end tests need, by its Debian names.
-DEBIAN := busybox-static containerd runc docker.io podman crun skopeo umoci docker-registry iproute2 apache2-utils zstd jq
+# What the tests need, by its Debian names: unit tests compare with umoci, containerd
+# and fsck.erofs, and the race detector needs a C compiler.
+DEBIAN := gcc libc6-dev erofs-utils busybox-static containerd runc docker.io podman crun skopeo umoci docker-registry iproute2 apache2-utils zstd jq
 
 export CGO_ENABLED ?= 0
 
@@ -37,7 +38,7 @@ lint: tools ## formatting, vet, staticcheck, layering and the other linters
 	  echo '== govulncheck'; govulncheck ./...; \
 	else echo 'SKIP govulncheck: not installed (it needs the network); run it where it is'; fi
 
-unit: ## unit tests with the race detector; fuzz seeds run with them
+unit: deps ## unit tests with the race detector; fuzz seeds run with them
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/e2e)
 	$(GO) test -count 1 -run TestMillionEntries ./layer # the race detector takes more memory than the bound
 
@@ -71,7 +72,7 @@ $(TOOLS)/golangci-lint:
 $(TOOLS)/staticcheck:
 	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install $(STATICCHECK)
 
-deps: ## install what the end-to-end tests need (Debian, root); elsewhere say what is missing
+deps: ## install what the tests need (Debian, root); elsewhere say what is missing
 	@./hack/deps $(DEBIAN)
 
 clean: ## remove what was built
