@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 )
 
 const (
@@ -73,31 +74,6 @@ func inFan(path string, do func() error) error {
 	return do()
 }
 
-// replaceFile replaces a file durably: after a crash there is the old or the new
-// one, and perhaps a temporary one by the pattern.
-func replaceFile(path, pattern string, b []byte) (err error) {
-	f, err := os.CreateTemp(parentDir(path), pattern)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(parentDir(path))
-}
-
 // plainOnly is a file that was just opened, if it is a plain one.
 func plainOnly(f *os.File, err error) (*os.File, error) {
 	if err != nil {
@@ -115,15 +91,5 @@ func plainOnly(f *os.File, err error) (*os.File, error) {
 
 // syncNames makes the names of an object's files durable.
 func syncNames(path string) error {
-	return errors.Join(syncDir(parentDir(path)), syncDir(parentDir(parentDir(path))))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return errors.Join(persist.SyncDir(parentDir(path)), persist.SyncDir(parentDir(parentDir(path))))
 }

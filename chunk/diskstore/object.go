@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 )
 
 // object is one object of the table, loaded (its files open and its have-map in
@@ -218,7 +219,7 @@ func (o *object) discard() (int64, error) {
 	}
 	err := removeFile(o.path + haveSuffix)
 	if err == nil {
-		err = syncDir(parentDir(o.path))
+		err = persist.SyncDir(parentDir(o.path))
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil // not even the directory could be made

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 )
 
 // Pin implements chunk.Store. From its beginning neither what the name pinned
@@ -101,7 +102,7 @@ func (s *Store) Unpin(name string) error {
 		return nil
 	}
 	dir := filepath.Join(s.dir, pinsName)
-	if err := errors.Join(removeFile(filepath.Join(dir, name+pinSuffix)), syncDir(dir)); err != nil {
+	if err := errors.Join(removeFile(filepath.Join(dir, name+pinSuffix)), persist.SyncDir(dir)); err != nil {
 		return fmt.Errorf("unpin %s: %w", name, err)
 	}
 	s.mu.Lock()
@@ -127,10 +128,10 @@ func (s *Store) writePin(name string, objects []chunk.Digest) error {
 	dir := filepath.Join(s.dir, pinsName)
 	err := os.Mkdir(dir, 0o700)
 	if err == nil {
-		err = syncDir(s.dir)
+		err = persist.SyncDir(s.dir)
 	}
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, name+pinSuffix), "pin-*"+tempSuffix, encodePin(objects))
+	return persist.Replace(filepath.Join(dir, name+pinSuffix), filepath.Join(dir, "pin-*"+tempSuffix), encodePin(objects))
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 )
 
 // A seal file (docs/FORMAT.md):
@@ -99,7 +101,7 @@ func writeSeal(path string, l *chunk.List, s chunk.Seal) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(path, "seal-*"+tempSuffix, b)
+	return persist.Replace(path, filepath.Join(parentDir(path), "seal-*"+tempSuffix), b)
 }
 
 // recordSeal writes the seal beside o and drops the chunks that differ. A crash

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 )
 
 // name is what a layer is looked up by.
@@ -126,32 +127,15 @@ func (d records) save(r *record) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(d.dir, "new-*")
-	if err != nil {
+	if err := persist.Replace(d.path(r.Name), filepath.Join(d.dir, "new-*"), append(text, '\n')); err != nil {
 		return fmt.Errorf("writing a layer's record: %w", err)
 	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), d.path(r.Name))
-	}
-	if err != nil {
-		return fmt.Errorf("writing a layer's record: %w", errors.Join(err, os.Remove(f.Name())))
-	}
-	return d.sync()
+	return nil
 }
 
 func (d records) remove(n name) error {
 	if err := os.Remove(d.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing a layer's record: %w", err)
 	}
-	return d.sync()
-}
-
-func (d records) sync() error {
-	f, err := os.Open(d.dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return persist.SyncDir(d.dir)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 	"github.com/shoal-project/shoal/distribution"
 	"github.com/shoal-project/shoal/layer"
 )
@@ -191,14 +192,5 @@ func (d *Deriver) keepBinding(key chunk.Digest, b *layer.Binding) error {
 	if err != nil {
 		return err
 	}
-	temporary := filepath.Join(d.cfg.Dir, "tmp", key.Hex()+".binding")
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary, d.bindingPath(key))
+	return persist.Replace(d.bindingPath(key), filepath.Join(d.cfg.Dir, "tmp", key.Hex()+".binding"), data)
 }

@@ -24,12 +24,13 @@ type rule struct {
 // rules are tried in order; the first that fits a package decides.
 var rules = []rule{
 	{"chunk/storetest", []string{"=chunk"}},
-	{"chunk", []string{"=chunk", "=chunk/storetest"}},
+	{"chunk/persist", nil},
+	{"chunk", []string{"=chunk", "=chunk/persist", "=chunk/storetest"}},
 	{"layer", []string{"=chunk", "layer"}},
 	{"distribution/simulation", []string{"chunk", "distribution"}},
 	{"distribution", []string{"=chunk", "=chunk/memstore", "=distribution"}},
 	{"registryproxy", []string{"=chunk", "=distribution"}},
-	{"fuse", []string{"=chunk", "layer", "=distribution", "fuse"}},
+	{"fuse", []string{"=chunk", "=chunk/persist", "layer", "=distribution", "fuse"}},
 	{"internal", []string{"chunk", "layer", "distribution", "registryproxy", "fuse", "internal"}},
 	{"cmd", []string{"chunk", "layer", "distribution", "registryproxy", "fuse", "web", "internal"}},
 	{"bench", []string{"bench", "internal"}},

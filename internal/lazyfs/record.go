@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/persist"
 	"github.com/shoal-project/shoal/fuse"
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/nodeapi"
@@ -127,7 +128,7 @@ func (r records) remove(tree chunk.Digest) error {
 	if err := os.Remove(filepath.Join(r.dir, recordName(tree))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing a record: %w", err)
 	}
-	return syncDir(r.dir)
+	return persist.SyncDir(r.dir)
 }
 
 const tempSuffix = ".tmp"
@@ -153,27 +154,10 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := persist.Replace(path, path+tempSuffix, append(text, '\n')); err != nil {
 		return fmt.Errorf("writing a record: %w", err)
 	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(path+tempSuffix, path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing a record: %w", errors.Join(err, os.Remove(path+tempSuffix)))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return nil
 }
 
 // lock keeps a second daemon out of a data directory.
