@@ -3,18 +3,18 @@
 package snapshotter
 
 import (
-	"crypto/sha256"
 	"strings"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/layer"
 )
 
 // The labels by which containerd says what it is about to unpack. The first
 // comes with every layer; the others only where containerd is configured so.
 const (
-	labelTarget   = "containerd.io/snapshot.ref" // the layer's chain ID
-	labelImage    = "containerd.io/snapshot/cri.image-ref"
-	labelManifest = "containerd.io/snapshot/cri.manifest-digest"
+	LabelTarget   = "containerd.io/snapshot.ref" // the layer's chain ID
+	LabelImage    = "containerd.io/snapshot/cri.image-ref"
+	LabelManifest = "containerd.io/snapshot/cri.manifest-digest"
 	// labelStargz is the image's reference from clients that know no other remote
 	// snapshotter than stargz.
 	labelStargz = "containerd.io/snapshot/remote/stargz.reference"
@@ -24,37 +24,24 @@ const (
 // manifest's digest if that is known, or "". What lies in other labels is not
 // needed; the list of layers may be cut short.
 func imageRef(labels map[string]string) string {
-	ref := labels[labelImage]
+	ref := labels[LabelImage]
 	if ref == "" {
 		ref = labels[labelStargz]
 	}
 	if ref == "" {
 		return ""
 	}
-	if _, err := chunk.ParseDigest(labels[labelManifest]); err != nil {
+	if _, err := chunk.ParseDigest(labels[LabelManifest]); err != nil {
 		return ref
 	}
 	name, _, _ := strings.Cut(ref, "@")
-	return name + "@" + labels[labelManifest]
-}
-
-// chainIDs are the OCI names of an image's layers with all below them.
-func chainIDs(diffIDs []chunk.Digest) []chunk.Digest {
-	chain := make([]chunk.Digest, len(diffIDs))
-	for i, d := range diffIDs {
-		if i == 0 {
-			chain[i] = d
-			continue
-		}
-		chain[i] = sha256.Sum256([]byte(chain[i-1].String() + " " + d.String()))
-	}
-	return chain
+	return name + "@" + labels[LabelManifest]
 }
 
 // depthOf is how many layers of an image a chain ID stands for, if parent is the
 // snapshot of those below the last; 0 if it is none of that image's.
 func depthOf(diffIDs []chunk.Digest, target, parent string) int {
-	chain := chainIDs(diffIDs)
+	chain := layer.ChainIDs(diffIDs)
 	for i, id := range chain {
 		if id.String() != target {
 			continue

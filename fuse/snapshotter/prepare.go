@@ -18,7 +18,7 @@ func (s *Snapshotter) prepare(ctx context.Context, kind, key, parent string, lab
 	ctx, cancel := s.during(ctx)
 	defer cancel()
 	var why *Reason
-	if target := labels[labelTarget]; target != "" && kind == kindActive {
+	if target := labels[LabelTarget]; target != "" && kind == kindActive {
 		defer s.targets.take(target + " on " + parent)()
 		var err error
 		if why, err = s.prepareRemote(ctx, target, parent, labels); err != nil {
@@ -35,7 +35,7 @@ func (s *Snapshotter) prepare(ctx context.Context, kind, key, parent string, lab
 	}
 	if why != nil {
 		s.metrics.ordinary.WithLabelValues(why.Class).Inc()
-		s.log.Info("a layer is not lazy", "layer", labels[labelTarget], "image", why.Image, "reason", why.Text)
+		s.log.Info("a layer is not lazy", "layer", labels[LabelTarget], "image", why.Image, "reason", why.Text)
 	}
 	return mounts, nil
 }
@@ -87,7 +87,7 @@ func (s *Snapshotter) findRemote(target, parent string) (found bool, err error) 
 			if err != nil {
 				return err
 			}
-			found = one.Remote != nil && one.Labels[labelTarget] == target && one.Parent == parent
+			found = one.Remote != nil && one.Labels[LabelTarget] == target && one.Parent == parent
 		}
 		return nil
 	})

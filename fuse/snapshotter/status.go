@@ -26,7 +26,7 @@ func (s *Snapshotter) Status() ([]Layer, error) {
 	layers := []Layer{}
 	err := s.store.view(func(t tx) error {
 		return t.each(func(one *snapshot) error {
-			l := Layer{Chain: cmp.Or(one.Labels[labelTarget], chainOf(one.Name)), Snapshot: one.Name, Created: one.Created}
+			l := Layer{Chain: cmp.Or(one.Labels[LabelTarget], chainOf(one.Name)), Snapshot: one.Name, Created: one.Created}
 			switch {
 			case one.Remote != nil:
 				image, err := t.image(one.Remote.Image)

@@ -11,17 +11,16 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/fuse/snapshotter"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 )
 
-// Labels of containerd's. Those of snapshots tell a snapshotter what the layer
-// is; those of content keep other things from the garbage collector.
+// Labels of containerd's. Those of snapshots tell a snapshotter what the layer is,
+// beside those that ours reads; those of content keep other things from the
+// garbage collector.
 const (
-	snapshotTarget   = "containerd.io/snapshot.ref"
-	snapshotImage    = "containerd.io/snapshot/cri.image-ref"
-	snapshotManifest = "containerd.io/snapshot/cri.manifest-digest"
-	snapshotLayer    = "containerd.io/snapshot/cri.layer-digest"
-	snapshotLayers   = "containerd.io/snapshot/cri.image-layers"
+	snapshotLayer  = "containerd.io/snapshot/cri.layer-digest"
+	snapshotLayers = "containerd.io/snapshot/cri.image-layers"
 
 	keepsContent  = "containerd.io/gc.ref.content."
 	keepsSnapshot = "containerd.io/gc.ref.snapshot."
@@ -36,11 +35,11 @@ const maxLabel = 4096
 // snapshotLabels are those of the snapshot of layer i.
 func (p *pulling) snapshotLabels(i int) map[string]string {
 	return map[string]string{
-		snapshotTarget:   p.chain[i].String(),
-		snapshotImage:    p.name,
-		snapshotManifest: p.manifest().Digest.String(),
-		snapshotLayer:    p.found.Layers[i].Digest.String(),
-		snapshotLayers:   list(p.found.Layers[i:], maxLabel-len(snapshotLayers)),
+		snapshotter.LabelTarget:   p.chain[i].String(),
+		snapshotter.LabelImage:    p.name,
+		snapshotter.LabelManifest: p.manifest().Digest.String(),
+		snapshotLayer:             p.found.Layers[i].Digest.String(),
+		snapshotLayers:            list(p.found.Layers[i:], maxLabel-len(snapshotLayers)),
 	}
 }
 
@@ -111,13 +110,4 @@ func sourcesIn(labels map[string]string) []string {
 		}
 	}
 	return all
-}
-
-// chainIDs are the names of layers' snapshots: of each with all below it.
-func chainIDs(diffIDs []chunk.Digest) []chunk.Digest {
-	chain := slices.Clone(diffIDs)
-	for i := 1; i < len(chain); i++ {
-		chain[i] = chunk.SumBytes([]byte(chain[i-1].String() + " " + diffIDs[i].String()))
-	}
-	return chain
 }

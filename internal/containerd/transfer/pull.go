@@ -17,6 +17,7 @@ import (
 	"github.com/shoal-project/shoal/internal/containerd"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 	"github.com/shoal-project/shoal/internal/pull"
+	"github.com/shoal-project/shoal/layer"
 )
 
 // PullRequest is what to pull, and for which snapshotter.
@@ -89,7 +90,7 @@ func (p *pulling) find(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.chain = chainIDs(p.found.DiffIDs)
+	p.chain = layer.ChainIDs(p.found.DiffIDs)
 	digest := p.root().Digest
 	p.say(News{Digest: &digest})
 	return nil

@@ -19,10 +19,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/fuse/snapshotter"
 	"github.com/shoal-project/shoal/internal/containerd"
 	"github.com/shoal-project/shoal/internal/containerd/containerdtest"
 	"github.com/shoal-project/shoal/internal/lazyfs/lazytest"
 	"github.com/shoal-project/shoal/internal/nodeapi"
+	"github.com/shoal-project/shoal/layer"
 )
 
 // peer is one that knows an image of three layers.
@@ -160,7 +162,7 @@ func (f *fixture) check(t *testing.T, states ...string) {
 	}
 	committed, active := f.engine.Snapshots()
 	var want []string
-	for _, id := range chainIDs(f.peer.found.DiffIDs) {
+	for _, id := range layer.ChainIDs(f.peer.found.DiffIDs) {
 		want = append(want, id.String())
 	}
 	slices.Sort(want)
@@ -187,7 +189,7 @@ func TestPullLazily(t *testing.T) {
 		}
 	}
 	asked := f.engine.Asked()[1]
-	manifest, chain := f.peer.found.Documents[1].Digest.String(), chainIDs(f.peer.found.DiffIDs)
+	manifest, chain := f.peer.found.Documents[1].Digest.String(), layer.ChainIDs(f.peer.found.DiffIDs)
 	want := map[string]string{
 		"containerd.io/snapshot.ref": chain[1].String(), "containerd.io/snapshot/cri.image-ref": named,
 		"containerd.io/snapshot/cri.manifest-digest": manifest, "containerd.io/snapshot/cri.layer-digest": f.peer.found.Layers[1].Digest.String(),
@@ -210,7 +212,7 @@ func TestPullKeepsWhatItBrings(t *testing.T) {
 	}
 	f.check(t, Unpacked, Unpacked, Unpacked)
 	source := "containerd.io/distribution.source.registry.example"
-	docs, layers, chain := f.peer.found.Documents, f.peer.found.Layers, chainIDs(f.peer.found.DiffIDs)
+	docs, layers, chain := f.peer.found.Documents, f.peer.found.Layers, layer.ChainIDs(f.peer.found.DiffIDs)
 	for digest, want := range map[chunk.Digest]map[string]string{
 		docs[0].Digest: {source: "app", "containerd.io/gc.ref.content.m.1": docs[1].Digest.String()},
 		docs[1].Digest: {
@@ -228,8 +230,8 @@ func TestPullKeepsWhatItBrings(t *testing.T) {
 
 func TestPullSaysWhyALayerIsNotLazy(t *testing.T) {
 	f := newFixture(t)
-	lowest := chainIDs(f.peer.found.DiffIDs)[0].String()
-	f.engine.Lazy(func(labels map[string]string) bool { return labels[snapshotTarget] == lowest })
+	lowest := layer.ChainIDs(f.peer.found.DiffIDs)[0].String()
+	f.engine.Lazy(func(labels map[string]string) bool { return labels[snapshotter.LabelTarget] == lowest })
 	f.Why = func(context.Context, chunk.Digest) string { return "no room" }
 	if err := f.pull(t, "shoal"); err != nil {
 		t.Fatal(err)
