@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,22 +91,12 @@ func (d Daemon) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (d Daemon) status(w http.ResponseWriter, _ *http.Request) { writeJSON(w, d.Status()) }
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(v) // the client is gone
-}
-
 // maxRequest bounds a command's body in bytes.
 const maxRequest = 64 << 10
 
 func (d Daemon) pull(w http.ResponseWriter, r *http.Request) {
 	var request pull.Request
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&request); err != nil {
-		http.Error(w, "the request is not a pull: "+err.Error(), http.StatusBadRequest)
+	if !ReadJSON(w, r, "the request is not a pull", maxRequest, &request) {
 		return
 	}
 	if r.URL.Query().Has("background") {
@@ -118,14 +107,7 @@ func (d Daemon) pull(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	lines := json.NewEncoder(w)
-	flush := http.NewResponseController(w)
-	// The last event carries the error.
-	_ = d.Pull(r.Context(), request, func(e pull.Event) {
-		_ = lines.Encode(e) // a client that left ends the context
-		_ = flush.Flush()
-	})
+	_ = d.Pull(r.Context(), request, SayLines[pull.Event](w)) // the last event carries the error
 }
 
 // Story is what is told of one object.

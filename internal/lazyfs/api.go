@@ -4,7 +4,6 @@ package lazyfs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -70,7 +69,7 @@ func (d *Daemon) postMount(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &order) {
 		return
 	}
-	say := lines[MountNews](w)
+	say := admin.SayLines[MountNews](w)
 	m, err := d.Mount(r.Context(), order.MountRequest, func(p nodeapi.Progress) { say(MountNews{Progress: &p}) })
 	if err == nil {
 		say(MountNews{Mount: m})
@@ -149,7 +148,7 @@ func (d *Daemon) postVerify(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("no image %s is mounted; `lazyfs ls` lists what is", order.Image), http.StatusNotFound)
 		return
 	}
-	say := lines[VerifyNews](w)
+	say := admin.SayLines[VerifyNews](w)
 	news := VerifyNews{Reference: known.Reference}
 	found, err := im.content.Verify(r.Context(), func(v content.Verified) {
 		news.Verified = v
@@ -178,7 +177,7 @@ func (d *Daemon) verifyTree(i *nodeapi.Image) error {
 func (d *Daemon) getEvents(w http.ResponseWriter, r *http.Request) {
 	happened, leave := d.events.listen()
 	defer leave()
-	say := lines[Event](w)
+	say := admin.SayLines[Event](w)
 	_ = http.NewResponseController(w).Flush() // so that the client knows that it is heard
 	for {
 		select {
@@ -196,22 +195,5 @@ func (d *Daemon) getEvents(w http.ResponseWriter, r *http.Request) {
 const maxOrder = 64 << 10
 
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		http.Error(w, "the order cannot be read: "+err.Error(), http.StatusBadRequest)
-		return false
-	}
-	return true
-}
-
-// lines writes lines of JSON, each at once.
-func lines[E any](w http.ResponseWriter) func(E) {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	encoder := json.NewEncoder(w)
-	flush := http.NewResponseController(w)
-	return func(e E) {
-		_ = encoder.Encode(e) // a client that left ends the context
-		_ = flush.Flush()
-	}
+	return admin.ReadJSON(w, r, "the order cannot be read", maxOrder, into)
 }

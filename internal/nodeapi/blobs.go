@@ -2,7 +2,6 @@ package nodeapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -95,13 +94,7 @@ func (s *Server) blob(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, maxRequest, &request) {
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	lines := json.NewEncoder(w)
-	flush := http.NewResponseController(w)
-	say := func(e blobEvent) {
-		_ = lines.Encode(e) // a client that left ends the context
-		_ = flush.Flush()
-	}
+	say := admin.SayLines[blobEvent](w)
 	kept, err := s.Blob(r.Context(), request, func(done, total int64) { say(blobEvent{Done: done, Total: total}) })
 	if err != nil {
 		say(blobEvent{Error: err.Error()})

@@ -61,13 +61,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, maxAnswer, &request) { // an answer comes back as Known
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	lines := json.NewEncoder(w)
-	flush := http.NewResponseController(w)
-	say := func(e event) {
-		_ = lines.Encode(e) // a client that left ends the context
-		_ = flush.Flush()
-	}
+	say := admin.SayLines[event](w)
 	image, err := s.Open(r.Context(), request, func(p Progress) { say(event{Progress: &p}) })
 	if err != nil {
 		say(event{Error: err.Error()})
@@ -131,13 +125,7 @@ func (s *Server) bytes(w http.ResponseWriter, r *http.Request) {
 }
 
 func read(w http.ResponseWriter, r *http.Request, most int64, into any) bool {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		http.Error(w, "the request cannot be read: "+err.Error(), http.StatusBadRequest)
-		return false
-	}
-	return true
+	return admin.ReadJSON(w, r, "the request cannot be read", most, into)
 }
 
 func answer(w http.ResponseWriter, v any) {
