@@ -48,7 +48,7 @@ func TestDamagedHaveMapIsAnAbsentObject(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, c := sealedStore(t)
-			if err := damage(dataPath(dir, c.Digest)); err != nil {
+			if err := damage(Path(dir, c.Digest)); err != nil {
 				t.Fatal(err)
 			}
 			s := openStore(t, dir, quiet())
@@ -68,7 +68,7 @@ func TestDamagedHaveMapIsAnAbsentObject(t *testing.T) {
 
 func TestFlippedBitsNeverLie(t *testing.T) {
 	dir, c := sealedStore(t)
-	path := dataPath(dir, c.Digest)
+	path := Path(dir, c.Digest)
 	have, err := os.ReadFile(path + haveSuffix)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestFlippedBitsNeverLie(t *testing.T) {
 
 func TestDamagedSealIsNoSeal(t *testing.T) {
 	dir, c := sealedStore(t)
-	path := dataPath(dir, c.Digest) + sealSuffix
+	path := Path(dir, c.Digest) + sealSuffix
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestSealOverrulesHaveMap(t *testing.T) {
 	list := other.List()
 	list.Object = c.Digest
 	_, seal := c.Sealed(t, 1)
-	if err := writeSeal(dataPath(dir, c.Digest)+sealSuffix, list, seal); err != nil {
+	if err := writeSeal(Path(dir, c.Digest)+sealSuffix, list, seal); err != nil {
 		t.Fatal(err)
 	}
 	s := openStore(t, dir, quiet())
@@ -133,8 +133,8 @@ func TestSealOverrulesHaveMap(t *testing.T) {
 
 func TestLeftoversAreCleaned(t *testing.T) {
 	dir, c := sealedStore(t)
-	fan := parentDir(dataPath(dir, c.Digest))
-	orphan := dataPath(dir, chunk.Digest{c.Digest[0], 1})
+	fan := parentDir(Path(dir, c.Digest))
+	orphan := Path(dir, chunk.Digest{c.Digest[0], 1})
 	leftovers := []string{filepath.Join(fan, "seal-1"+tempSuffix), orphan, orphan + sealSuffix}
 	foreign := filepath.Join(fan, "notes.txt")
 	for _, name := range append(leftovers, foreign) {
@@ -219,7 +219,7 @@ func FuzzParseName(f *testing.F) {
 	f.Add("../x", byte(0))
 	f.Fuzz(func(t *testing.T, name string, first byte) {
 		d, suffix, ok := parseName(name, first)
-		if ok && filepath.Base(dataPath("", d))+suffix != name {
+		if ok && filepath.Base(Path("", d))+suffix != name {
 			t.Errorf("%q is taken for %s%s", name, d.Hex(), suffix)
 		}
 	})

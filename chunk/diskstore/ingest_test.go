@@ -93,7 +93,7 @@ func TestIngestKilledWhileNamed(t *testing.T) {
 		s := openStore(t, dir, quiet())
 		ingestBytes(t, s, c).Close()
 		crashed := killed(t, s)
-		if err := leave(dataPath(crashed, c.Digest)); err != nil {
+		if err := leave(Path(crashed, c.Digest)); err != nil {
 			t.Fatal(err)
 		}
 		s = openStore(t, crashed, quiet())
@@ -122,7 +122,7 @@ func TestIngestBecomesDurable(t *testing.T) {
 	defer o.Close()
 	wantMark := func(when string, want state) {
 		t.Helper()
-		m, err := readMarks(dataPath(dir, c.Digest), c.Digest)
+		m, err := readMarks(Path(dir, c.Digest), c.Digest)
 		if err != nil || m.marks[0] != (mark{want, 1<<1 | 1<<15}) {
 			t.Errorf("%s: marks %v, error %v", when, m, err)
 		}
@@ -137,7 +137,7 @@ func TestIngestBecomesDurable(t *testing.T) {
 // diskUse is how much of the disk an object's content takes.
 func diskUse(t *testing.T, dir string, d chunk.Digest) int64 {
 	t.Helper()
-	info, err := os.Lstat(dataPath(dir, d))
+	info, err := os.Lstat(Path(dir, d))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,9 @@ func fanDir(dir string, first byte) string {
 	return filepath.Join(dir, hex.EncodeToString([]byte{first}))
 }
 
-// dataPath is where d's bytes lie; its side files have that path and a suffix.
-func dataPath(dir string, d chunk.Digest) string {
+// Path is where the store in dir keeps d's bytes; its side files have that path
+// and a suffix.
+func Path(dir string, d chunk.Digest) string {
 	return filepath.Join(fanDir(dir, d[0]), d.Hex())
 }
 

@@ -158,7 +158,7 @@ func TestBackgroundSyncMarksDurable(t *testing.T) {
 	s := openStore(t, t.TempDir(), cfg)
 	c := put(t, s, 1, chunk.Size+10)
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		m, err := readMarks(dataPath(s.dir, c.Digest), c.Digest)
+		m, err := readMarks(Path(s.dir, c.Digest), c.Digest)
 		if err != nil {
 			t.Fatal(err)
 		}

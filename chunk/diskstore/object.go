@@ -60,7 +60,7 @@ type files struct {
 func (f *files) close() error { return errors.Join(f.data.Close(), f.have.Close()) }
 
 func newObject(s *Store, d chunk.Digest, size int64) *object {
-	return &object{store: s, digest: d, size: size, path: dataPath(s.dir, d), gone: make(chan struct{})}
+	return &object{store: s, digest: d, size: size, path: Path(s.dir, d), gone: make(chan struct{})}
 }
 
 // info describes o. Store.mu is held.

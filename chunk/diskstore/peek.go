@@ -33,7 +33,7 @@ type Peeked struct {
 // Peek opens the view of d in the store in dir. chunk.ErrNotFound if there are
 // no files that could be its object.
 func Peek(dir string, d chunk.Digest) (*Peeked, error) {
-	p := &Peeked{dir: dir, digest: d, path: dataPath(dir, d)}
+	p := &Peeked{dir: dir, digest: d, path: Path(dir, d)}
 	err := p.open()
 	if err != nil && isDamage(err) {
 		err = fmt.Errorf("%w: %w", chunk.ErrNotFound, err)

@@ -185,7 +185,7 @@ func TestPeekHostile(t *testing.T) {
 		},
 	} {
 		dir, c := sealedStore(t)
-		if err := damage(dataPath(dir, c.Digest)); err != nil {
+		if err := damage(Path(dir, c.Digest)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Peek(dir, c.Digest); !errors.Is(err, chunk.ErrNotFound) {
@@ -202,7 +202,7 @@ func TestPeekHostile(t *testing.T) {
 		dir, c := sealedStore(t)
 		p := peek(t, dir, c.Digest)
 		wantPeeked(t, p, c, 1)
-		if err := damage(dataPath(dir, c.Digest)); err != nil {
+		if err := damage(Path(dir, c.Digest)); err != nil {
 			t.Fatal(err)
 		}
 		if n := p.Have().Count(); n != 0 {
@@ -225,7 +225,7 @@ func TestPeekHeedsTheSeal(t *testing.T) {
 	list := storetest.NewContent(2, len(c.Bytes)).List()
 	list.Object = c.Digest
 	_, seal := c.Sealed(t, 1)
-	if err := writeSeal(dataPath(dir, c.Digest)+sealSuffix, list, seal); err != nil {
+	if err := writeSeal(Path(dir, c.Digest)+sealSuffix, list, seal); err != nil {
 		t.Fatal(err)
 	}
 	wantPeeked(t, p, c, 0)
@@ -287,7 +287,7 @@ func FuzzPeek(f *testing.F) {
 	f.Add(encodeHeader(c.Digest, chunk.MaxObject), int64(chunk.MaxObject))
 	f.Fuzz(func(t *testing.T, have []byte, length int64) {
 		dir := t.TempDir()
-		path := dataPath(dir, c.Digest)
+		path := Path(dir, c.Digest)
 		err := errors.Join(os.Mkdir(parentDir(path), 0o700), os.WriteFile(path+haveSuffix, have, 0o600),
 			os.WriteFile(path, nil, 0o600))
 		if err != nil {

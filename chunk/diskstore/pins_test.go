@@ -169,7 +169,7 @@ func TestPinKeepsWhatWasNotPut(t *testing.T) {
 		check := func(when string) {
 			t.Helper()
 			got := make([]byte, chunk.BlockSize)
-			readFileAt(t, dataPath(dir, c.Digest), got)
+			readFileAt(t, Path(dir, c.Digest), got)
 			if kept := bytes.Equal(got, c.Bytes[:chunk.BlockSize]); kept != pinned {
 				t.Errorf("pinned %v, %s: the block is kept: %v", pinned, when, kept)
 			}

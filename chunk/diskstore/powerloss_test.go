@@ -78,7 +78,7 @@ func TestPowerLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &history{t: t, path: dataPath(dir, d)}
+	h := &history{t: t, path: Path(dir, d)}
 	obj := o.(*handle).object
 	// Chunk 0 stays absent, so that a sync does not flush the have-map too.
 	h.note(true, true)
@@ -125,7 +125,7 @@ func TestPowerLoss(t *testing.T) {
 // bytes of its present chunks, all checked.
 func reopened(t *testing.T, dir string, d chunk.Digest, data, have []byte) int {
 	t.Helper()
-	path := dataPath(dir, d)
+	path := Path(dir, d)
 	for name, b := range map[string][]byte{path: data, path + haveSuffix: have} {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
@@ -162,12 +162,12 @@ func TestHaveMapCutAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Fill(t, o)
-	kernelHave, err := os.ReadFile(dataPath(dir, c.Digest) + haveSuffix)
+	kernelHave, err := os.ReadFile(Path(dir, c.Digest) + haveSuffix)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	diskHave, err := os.ReadFile(dataPath(dir, c.Digest) + haveSuffix)
+	diskHave, err := os.ReadFile(Path(dir, c.Digest) + haveSuffix)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (s *Store) removeLeftover(path string) {
 // its files when they are not an object. It tells whether there are chunks in
 // doubt.
 func (s *Store) scanObject(d chunk.Digest, suffixes []string) (o *object, unsure bool, err error) {
-	path := dataPath(s.dir, d)
+	path := Path(s.dir, d)
 	m, err := readMarks(path, d)
 	if err != nil && !isDamage(err) {
 		return nil, false, err

@@ -110,6 +110,7 @@ func (d *Daemon) hold(user string, opened *nodeapi.Image) error {
 	if slices.Contains(im.record.Users, user) {
 		return nil
 	}
+	before, _ := d.heldBy(user)
 	im.record.Users = append(im.record.Users, user)
 	im.record.Free = false
 	if err := d.records.save(im.record); err != nil {
@@ -117,12 +118,26 @@ func (d *Daemon) hold(user string, opened *nodeapi.Image) error {
 		return errors.Join(err, d.dropUnused(im))
 	}
 	d.beginFill(im)
-	for _, r := range d.recordsLocked() {
-		if r != im.record && slices.Contains(r.Users, user) {
-			return d.letGo(r, user)
-		}
+	if before != nil {
+		return d.letGo(before, user)
 	}
 	return nil
+}
+
+// heldBy is the record that a user holds, and its image if that is served; nil is
+// none. d.mu is held.
+func (d *Daemon) heldBy(user string) (*Record, *image) {
+	for _, im := range d.images {
+		if slices.Contains(im.record.Users, user) {
+			return im.record, im
+		}
+	}
+	for _, r := range d.waiting {
+		if slices.Contains(r.Users, user) {
+			return r, nil
+		}
+	}
+	return nil, nil
 }
 
 // Lower is a directory that shows what the user holds.
@@ -130,16 +145,12 @@ func (h Holdings) Lower(_ context.Context, user string) (string, error) {
 	d := h.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, im := range d.images {
-		if slices.Contains(im.record.Users, user) {
-			dir, _ := d.root(im)
-			return dir, nil
-		}
-	}
-	for _, r := range d.waiting {
-		if slices.Contains(r.Users, user) {
-			return "", fmt.Errorf("%s cannot be shown yet: its tree is not on this node's disk, and the peer was asked for it; try again", r.Image.Reference)
-		}
+	switch r, im := d.heldBy(user); {
+	case im != nil:
+		dir, _ := d.root(im)
+		return dir, nil
+	case r != nil:
+		return "", fmt.Errorf("%s cannot be shown yet: its tree is not on this node's disk, and the peer was asked for it; try again", r.Image.Reference)
 	}
 	return "", fmt.Errorf("nothing is held for %s", user)
 }
@@ -149,17 +160,15 @@ func (h Holdings) Root(user string) (snapshotter.Root, error) {
 	d := h.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, im := range d.images {
-		if !slices.Contains(im.record.Users, user) {
-			continue
-		}
-		root, err := im.tree.Inode(im.tree.Root())
-		if err != nil {
-			return snapshotter.Root{}, fmt.Errorf("reading the image's root: %w", err)
-		}
-		return snapshotter.Root{Mode: root.Mode & 0o7777, UID: root.UID, GID: root.GID}, nil
+	_, im := d.heldBy(user)
+	if im == nil {
+		return snapshotter.Root{}, fmt.Errorf("nothing is held for %s", user)
 	}
-	return snapshotter.Root{}, fmt.Errorf("nothing is held for %s", user)
+	root, err := im.tree.Inode(im.tree.Root())
+	if err != nil {
+		return snapshotter.Root{}, fmt.Errorf("reading the image's root: %w", err)
+	}
+	return snapshotter.Root{Mode: root.Mode & 0o7777, UID: root.UID, GID: root.GID}, nil
 }
 
 // Usage is what a user's view takes on this node's disk.
@@ -167,15 +176,12 @@ func (h Holdings) Usage(user string) (bytes, inodes int64, err error) {
 	d := h.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, im := range d.images {
-		if i := slices.Index(im.record.Users, user); i > 0 {
-			return 0, 0, nil // counted for the first
-		} else if i == 0 {
-			bytes, inodes = im.content.Usage()
-			return bytes + im.record.Image.TreeSize, inodes + 1, nil
-		}
+	_, im := d.heldBy(user)
+	if im == nil || im.record.Users[0] != user { // it counts for its first user
+		return 0, 0, nil
 	}
-	return 0, 0, nil
+	bytes, inodes = im.content.Usage()
+	return bytes + im.record.Image.TreeSize, inodes + 1, nil
 }
 
 // Release ends Hold.
@@ -183,10 +189,8 @@ func (h Holdings) Release(_ context.Context, user string) error {
 	d := h.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, r := range d.recordsLocked() {
-		if slices.Contains(r.Users, user) {
-			return d.letGo(r, user)
-		}
+	if r, _ := d.heldBy(user); r != nil {
+		return d.letGo(r, user)
 	}
 	return nil
 }

@@ -108,10 +108,7 @@ func (d *Daemon) mount(ctx context.Context, opened *nodeapi.Image, m Mount) erro
 		return err
 	}
 	if m.Native {
-		if err := d.mayGraduate(ctx, im); err != nil {
-			return errors.Join(err, d.dropUnused(im))
-		}
-		if _, err := d.graduate(im); err != nil {
+		if err := d.mustGraduate(ctx, im); err != nil {
 			return errors.Join(err, d.dropUnused(im))
 		}
 	} else {
@@ -154,10 +151,7 @@ func (d *Daemon) imageOf(opened *nodeapi.Image) (*image, error) {
 // newID is a number that no image has. d.mu is held.
 func (d *Daemon) newID() uint32 {
 	used := map[uint32]bool{}
-	for _, im := range d.images {
-		used[im.record.ID] = true
-	}
-	for _, r := range d.waiting {
+	for _, r := range d.recordsLocked() {
 		used[r.ID] = true
 	}
 	for {
@@ -174,10 +168,7 @@ func (d *Daemon) newID() uint32 {
 func (d *Daemon) attach(im *image, m Mount) error {
 	source := d.imageDir(im.record)
 	if m.Native {
-		if err := d.mayGraduate(d.ctx, im); err != nil {
-			return err
-		}
-		if _, err := d.graduate(im); err != nil {
+		if err := d.mustGraduate(d.ctx, im); err != nil {
 			return err
 		}
 		source = d.nativeDir(im.record)

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/diskstore"
 	"github.com/shoal-project/shoal/internal/lazyfs/content"
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 	"github.com/shoal-project/shoal/internal/progress"
@@ -30,14 +30,18 @@ func (d *Daemon) nativeDir(r *Record) string {
 	return filepath.Join(d.nativeRoot(), r.Image.Tree.Hex())
 }
 
-// mayGraduate refuses to have the kernel serve an image of which anything is
-// missing: it would read zeros there.
-func (d *Daemon) mayGraduate(ctx context.Context, im *image) error {
+// mustGraduate is graduate, and refuses an image of which anything is missing: the
+// kernel would read zeros there. d.mu is held.
+func (d *Daemon) mustGraduate(ctx context.Context, im *image) error {
 	im.content.Learn(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return whole(im.content.Progress())
+	if err := whole(im.content.Progress()); err != nil {
+		return err
+	}
+	_, err := d.graduate(im)
+	return err
 }
 
 func whole(p content.Progress) error {
@@ -54,21 +58,19 @@ func (d *Daemon) graduate(im *image) (bool, error) {
 	if im.native {
 		return true, nil
 	}
-	if !im.content.Progress().Whole() {
+	if !im.content.Whole() {
 		return false, nil
 	}
 	dir := d.nativeDir(im.record)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return false, fmt.Errorf("making %s: %w", dir, err)
 	}
-	path := func(object chunk.Digest) string {
-		return filepath.Join(d.storeDir(), object.Hex()[:2], object.Hex())
-	}
+	store := d.storeDir()
 	devices := make([]string, len(im.tree.devices))
 	for i, device := range im.tree.devices {
-		devices[i] = path(device.Object)
+		devices[i] = diskstore.Path(store, device.Object)
 	}
-	if err := erofs.Mount(path(im.record.Image.Tree), devices, dir); err != nil {
+	if err := erofs.Mount(diskstore.Path(store, im.record.Image.Tree), devices, dir); err != nil {
 		return false, err
 	}
 	im.native = true

@@ -5,6 +5,7 @@ package content
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,12 @@ func (m *Image) SetSource(s Source) { m.source.Store(&s) }
 
 // Done is closed when all of the image is here.
 func (m *Image) Done() <-chan struct{} { return m.done }
+
+// Whole tells whether nothing is missing, as [Progress.Whole] does, and counts
+// nothing.
+func (m *Image) Whole() bool {
+	return !slices.ContainsFunc(m.objects, func(o *object) bool { return !o.complete.Load() })
+}
 
 // Close gives the image's objects back. Its handles were closed before.
 func (m *Image) Close() {

@@ -5,7 +5,6 @@ package content
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/shoal-project/shoal/chunk"
+	"github.com/shoal-project/shoal/chunk/diskstore"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 )
 
@@ -91,9 +91,7 @@ func (t *Table) Close() {
 func (t *Table) Away() bool { return t.away.Load() }
 
 // path is where the store keeps an object's bytes.
-func (t *Table) path(d chunk.Digest) string {
-	return filepath.Join(t.dir(), d.Hex()[:2], d.Hex())
-}
+func (t *Table) path(d chunk.Digest) string { return diskstore.Path(t.dir(), d) }
 
 // take is the object of a name, for one more image; give gives it back. The
 // table's lock is held.
