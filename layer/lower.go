@@ -74,12 +74,10 @@ func (m *merge) conceal(dir uint32) error {
 // blankAll is conceal of the root: overlayfs heeds no mark on a layer's root.
 func (m *merge) blankAll() error {
 	m.inodes[0].sealed = m.layer
-	for at := m.inodes[0].first; at != 0; {
-		next := m.names[at].next
+	for at := range m.namesIn(0) {
 		if err := m.whiteout(at); err != nil {
 			return err
 		}
-		at = next
 	}
 	return nil
 }
@@ -87,15 +85,13 @@ func (m *merge) blankAll() error {
 // prune leaves of a directory what the last layer has. What that layer has lies in
 // directories that it has.
 func (m *merge) prune(dir uint32) {
-	for at := m.inodes[dir].first; at != 0; {
+	for at := range m.namesIn(dir) {
 		n := &m.names[at]
-		next := n.next
 		switch {
 		case n.layer != m.layer:
 			m.remove(at)
 		case m.inodes[n.inode].kind == Dir:
 			m.prune(n.inode)
 		}
-		at = next
 	}
 }

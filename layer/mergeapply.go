@@ -99,16 +99,14 @@ func (m *merge) hide(dir uint32) {
 		return
 	}
 	m.inodes[dir].sealed = m.layer
-	for at := m.inodes[dir].first; at != 0; {
+	for at := range m.namesIn(dir) {
 		n := &m.names[at]
-		next := n.next
 		switch {
 		case n.layer != m.layer:
 			m.cut(at)
 		case m.inodes[n.inode].kind == Dir:
 			m.hide(n.inode)
 		}
-		at = next
 	}
 }
 

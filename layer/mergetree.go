@@ -3,6 +3,7 @@ package layer
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"math"
 )
 
@@ -112,6 +113,20 @@ func (t *tree) add(dir uint32, text string, inode uint32, layer uint16) error {
 		t.inodes[inode].up = dir
 	}
 	return nil
+}
+
+// namesIn are the names in a directory. Each may be removed when it is given, and
+// others added: those are not given.
+func (t *tree) namesIn(dir uint32) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for at := t.inodes[dir].first; at != 0; {
+			next := t.names[at].next
+			if !yield(at) {
+				return
+			}
+			at = next
+		}
+	}
 }
 
 func (t *tree) freshName() uint32 {
