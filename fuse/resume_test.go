@@ -184,6 +184,20 @@ func TestExpectedImagesAreWaitedFor(t *testing.T) {
 	}
 }
 
+// resume has this process take the mount over.
+func (l *lives) resume(t *testing.T, s Session, opens string) (*FS, error) {
+	t.Helper()
+	f, err := New(Default(), quiet(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(l.device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, f.Resume(s, os.NewFile(uintptr(fd), "/dev/fuse"), opens)
+}
+
 // A process that would have answered the kernel otherwise leaves the mount alone,
 // and settings that the kernel knows stay as they were.
 func TestResumeRefuses(t *testing.T) {
@@ -221,15 +235,7 @@ func TestResumeRefuses(t *testing.T) {
 		"settings of space": {change(func(s *Session) { s.Config.MaxRead = 1 }), opens, "largest read"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, err := New(Default(), quiet(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			fd, err := unix.FcntlInt(l.device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = f.Resume(c.s, os.NewFile(uintptr(fd), "/dev/fuse"), c.opens)
+			f, err := l.resume(t, c.s, c.opens)
 			if !errors.Is(err, ErrCannotResume) || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("it says %v", err)
 			}
@@ -261,15 +267,7 @@ func TestResumeRefusesADeadConnection(t *testing.T) {
 	if err := abortConnection(s.Device); err != nil {
 		t.Fatal(err)
 	}
-	f, err := New(Default(), quiet(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.FcntlInt(l.device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Resume(s, os.NewFile(uintptr(fd), "/dev/fuse"), l.state+"/opens"); !errors.Is(err, ErrCannotResume) {
+	if _, err := l.resume(t, s, l.state+"/opens"); !errors.Is(err, ErrCannotResume) {
 		t.Errorf("it says %v", err)
 	}
 }

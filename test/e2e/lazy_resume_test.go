@@ -62,6 +62,18 @@ func (l *lazy) holders() (pids []int) {
 	return pids
 }
 
+// noHolders waits for holders that were told to end, or end by themselves.
+func (l *lazy) noHolders(t *testing.T) {
+	t.Helper()
+	for range 200 {
+		if len(l.holders()) == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("holders are left: %v", l.holders())
+}
+
 // shutdown ends the daemon, after which nothing may be left.
 func (l *lazy) shutdown(t *testing.T, flags ...string) {
 	t.Helper()
@@ -77,15 +89,7 @@ func (l *lazy) shutdown(t *testing.T, flags ...string) {
 			t.Errorf("%s", strings.Join(left, "\n"))
 		}
 	}
-	for range 100 { // it was told to end
-		if len(l.holders()) == 0 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if pids := l.holders(); len(pids) > 0 {
-		t.Errorf("holders are left: %v", pids)
-	}
+	l.noHolders(t)
 	if _, err := os.Stat(l.dir + "/run/session"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the session is left: %v", err)
 	}
@@ -287,6 +291,16 @@ func TestMountsStayWhenTheDaemonEnds(t *testing.T) {
 	}
 }
 
+// runsAgain starts the daemon, which then has resumed so often and serves what is
+// here.
+func (l *lazy) runsAgain(t *testing.T, root string, resumes int) {
+	t.Helper()
+	l.run(t)
+	if got := len(must(part(t, root+"/whole", 0, wholeSize))(t)); got != wholeSize || l.status(t).Session.Resumes != resumes {
+		t.Errorf("%d bytes, %+v", got, l.status(t).Session)
+	}
+}
+
 func TestHolderThatEndsIsReplaced(t *testing.T) {
 	s := startSite(t)
 	node := s.lastingNode(t)
@@ -305,10 +319,7 @@ func TestHolderThatEndsIsReplaced(t *testing.T) {
 		return nil
 	})
 	node.kill()
-	node.run(t)
-	if got := len(must(part(t, root+"/whole", 0, wholeSize))(t)); got != wholeSize || node.status(t).Session.Resumes != 1 {
-		t.Errorf("%d bytes, %+v", got, node.status(t).Session)
-	}
+	node.runsAgain(t, root, 1)
 	node.shutdown(t)
 }
 
@@ -322,19 +333,8 @@ func TestPatienceEnds(t *testing.T) {
 	if out, err := startReader(t, root+"/huge").rest(); err == nil {
 		t.Errorf("%d bytes were read, and nobody serves", len(out))
 	}
-	for range 200 {
-		if len(node.holders()) == 0 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if pids := node.holders(); len(pids) > 0 {
-		t.Errorf("holders %v", pids)
-	}
-	node.run(t)
-	if got := len(must(part(t, root+"/whole", 0, wholeSize))(t)); got != wholeSize || node.status(t).Session.Resumes != 0 {
-		t.Errorf("%d bytes, %+v", got, node.status(t).Session)
-	}
+	node.noHolders(t)
+	node.runsAgain(t, root, 0)
 	node.shutdown(t)
 }
 
@@ -346,10 +346,7 @@ func TestResumedWithoutAPeer(t *testing.T) {
 	node.kill()
 	node.peer.kill()
 	forget(t)
-	node.run(t)
-	if got := len(must(part(t, root+"/whole", 0, wholeSize))(t)); got != wholeSize {
-		t.Errorf("%d bytes", got)
-	}
+	node.runsAgain(t, root, 1)
 	waiting := startReader(t, root+"/huge")
 	node.until(t, root, "a waiting read", waits)
 	node.peer.run(t)
