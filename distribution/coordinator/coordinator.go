@@ -115,7 +115,8 @@ type Coordinator struct {
 	accused map[distribution.NodeID]map[distribution.NodeID]bool
 	banned  map[distribution.NodeID]bool
 	pace    pace
-	rounds  uint64 // counts them
+	rounds  uint64    // counts them
+	looked  time.Time // when the last one was
 }
 
 // New makes a coordinator; Bind gives it its engine before Run and Serve.
@@ -205,7 +206,11 @@ func (c *Coordinator) round(now time.Time) {
 	for _, f := range seen {
 		f()
 	}
+	stood := c.awaken(now)
 	for _, s := range c.swarms {
+		if stood > 0 {
+			s.forgive(stood, now)
+		}
 		c.reclaim(s, now)
 		c.seekSeal(s, now)
 		c.sendDigests(s)

@@ -318,6 +318,48 @@ func TestStalledGrantsGoToAnother(t *testing.T) {
 	})
 }
 
+func TestNobodyIsBlamedWhileTheSupernodeStoodStill(t *testing.T) {
+	setUp(t, distribution.ModeSpread, 8*mib, func(s *stage) {
+		a, b := s.join("a"), s.join("b")
+		defer a.Close()
+		defer b.Close()
+		a.say(want())
+		s.settle()
+		b.say(want())
+		s.settle()
+		first := granted(a)
+		s.c.round(time.Now().Add(10 * s.c.cfg.Stall))
+		s.settle()
+		if len(first) == 0 || len(granted(b)) > 0 {
+			t.Errorf("a was granted %v, and b then %v", first, granted(b))
+		}
+	})
+}
+
+func TestNoMemberIsGrantedMoreThanItCanFetchAtOnce(t *testing.T) {
+	const blocks = 4096
+	setUp(t, distribution.ModeSupernode, blocks*chunk.BlockSize, func(s *stage) {
+		a := s.join("a")
+		defer a.Close()
+		a.say(want())
+		s.c.Arrived(object, 0, make([]chunk.Digest, blocks))
+		s.settle()
+		brought := 0
+		for range 8 { // so fast that the supernode's pace alone would allow many more
+			spans := granted(a)
+			a.say(&distribution.Progress{Object: object, Got: spans[brought:]})
+			brought = len(spans)
+			s.settle()
+		}
+		if left := len(granted(a)) - brought; left != maxMember {
+			t.Errorf("%d units are outstanding, want %d", left, maxMember)
+		}
+		if s.c.pace.limit <= maxMember {
+			t.Errorf("the pace allows %d units: the test shows nothing", s.c.pace.limit)
+		}
+	})
+}
+
 func TestDigestsCountOnlyFromTheGrantee(t *testing.T) {
 	setUp(t, distribution.ModeSpread, 8*mib, func(s *stage) {
 		a, b := s.pair()

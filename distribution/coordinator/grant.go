@@ -32,6 +32,7 @@ func (g grants) tell() {
 
 // allotUpload grants from the supernode's own upload.
 func (c *Coordinator) allotUpload(s *swarm, grants grants, now time.Time) {
+	able := func(m *member) bool { return m.pending < maxMember }
 	for u := s.next; u < len(s.times); u++ {
 		// A unit is granted once it begins to be here: one that the origin is yet to
 		// send would only take the place of one that could move now.
@@ -41,7 +42,7 @@ func (c *Coordinator) allotUpload(s *swarm, grants grants, now time.Time) {
 		if s.holds(s.present, u) && !c.pace.room() {
 			continue
 		}
-		p := c.taker(s, u, anybody, now)
+		p := c.taker(s, u, able, now)
 		if p == nil {
 			return
 		}
@@ -60,7 +61,7 @@ func (c *Coordinator) spread(s *swarm) bool {
 // takes a unit will be asked for it by all others, so uplinks are loaded evenly.
 func (c *Coordinator) taker(s *swarm, u int, may func(m *member) bool, now time.Time) *part {
 	able := func(p *part) bool {
-		return p.wants && may(p.m) && p.have != nil && len(p.out) < maxPace && !s.holds(p.have, u)
+		return p.wants && may(p.m) && p.have != nil && !s.holds(p.have, u)
 	}
 	fewest := math.MaxInt
 	for _, p := range s.parts {
@@ -104,8 +105,6 @@ func (m *member) fade(now time.Time) {
 	m.taken *= math.Exp(-now.Sub(m.faded).Seconds() / memory.Seconds())
 	m.faded = now
 }
-
-func anybody(*member) bool { return true }
 
 // grant allots n units from u on, which lie in one chunk, as one request.
 func (c *Coordinator) grant(s *swarm, p *part, u, n int, grants grants, now time.Time) {

@@ -16,6 +16,9 @@ type pace struct {
 const (
 	minPace = 8
 	maxPace = 256
+	// maxMember of them may be one member's, which fetches all that it is granted
+	// at once: more would cost it memory and bring nothing sooner.
+	maxMember = 32
 	// paceSeconds of upload may be outstanding.
 	paceSeconds = 0.3
 	paceWindow  = 200 * time.Millisecond

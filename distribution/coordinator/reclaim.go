@@ -1,6 +1,9 @@
 package coordinator
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Slow is not dead. A grant that is taken back is fetched twice, so it is only
 // taken from a member that gives no sign of life, or that is hopelessly slower
@@ -17,6 +20,49 @@ const (
 // shunned is for how long a member from which a grant was taken back is granted
 // nothing more from origins, if there are others.
 const shunned = 30 * time.Second
+
+// awaken tells how long ago it was when the rounds last looked, if that was so long
+// that this process, or its machine, stood still meanwhile: nobody could be heard,
+// which says nothing about anybody.
+func (c *Coordinator) awaken(now time.Time) time.Duration {
+	gap := now.Sub(c.looked)
+	if c.looked.IsZero() || gap < c.cfg.Stall/2 {
+		gap = 0
+	}
+	c.looked = now
+	return gap
+}
+
+// forgive takes time in which nobody could be heard off everybody's account.
+func (s *swarm) forgive(gap time.Duration, now time.Time) {
+	later := func(t *time.Time) {
+		if *t = t.Add(gap); t.After(now) {
+			*t = now
+		}
+	}
+	for _, p := range s.parts {
+		for u, o := range p.out {
+			later(&o.since)
+			p.out[u] = o
+		}
+		for _, r := range p.requests() {
+			later(&r.began)
+			later(&r.moved)
+			later(&r.block)
+		}
+	}
+}
+
+// requests are those of what is outstanding.
+func (p *part) requests() []*request {
+	var all []*request
+	for _, o := range p.out {
+		if !slices.Contains(all, o.request) {
+			all = append(all, o.request)
+		}
+	}
+	return all
+}
 
 // reclaim takes grants back that bring nothing.
 func (c *Coordinator) reclaim(s *swarm, now time.Time) {

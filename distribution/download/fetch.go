@@ -314,7 +314,7 @@ func (t *task) supersede(b int) {
 }
 
 // expect compares a block with its digest. From the origin an unknown digest is
-// learned; from a node it is waited for.
+// learned; from a node it is waited for, while the fetch counts as silent.
 func (t *task) expect(ctx context.Context, f *fetch, b int, sum chunk.Digest) error {
 	if f.link == nil {
 		t.mu.Lock()
@@ -329,9 +329,7 @@ func (t *task) expect(ctx context.Context, f *fetch, b int, sum chunk.Digest) er
 		return nil
 	}
 	var want chunk.Digest
-	wait, cancel := context.WithTimeoutCause(ctx, t.e.cfg.Stall, errStalled)
-	defer cancel()
-	err := t.await(wait, func() bool { want = t.sums[b]; return !want.IsZero() || !t.provable(b) })
+	err := t.await(ctx, func() bool { want = t.sums[b]; return !want.IsZero() || !t.provable(b) })
 	if err != nil {
 		return fmt.Errorf("digest of block %d: %w", b, err)
 	}

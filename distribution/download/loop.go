@@ -42,6 +42,7 @@ func (t *task) run(ctx context.Context) {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	due := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -50,13 +51,16 @@ func (t *task) run(ctx context.Context) {
 		case <-t.wake:
 		case <-timer.C:
 		}
-		again, wait := t.step(time.Now())
+		now := time.Now()
+		t.forgive(now.Sub(due), now)
+		again, wait := t.step(now)
 		if !again {
 			return
 		}
 		if err := t.breathe(ctx); err != nil {
 			continue
 		}
+		due = time.Now().Add(wait)
 		timer.Reset(wait)
 	}
 }

@@ -17,6 +17,27 @@ const (
 	maxStalls = 10
 )
 
+// forgive takes time in which this process, or its machine, stood still off
+// everybody's account: it says nothing about anybody that nothing was heard then.
+func (t *task) forgive(gap time.Duration, now time.Time) {
+	if gap < t.e.cfg.Stall/2 {
+		return
+	}
+	later := func(at time.Time) time.Time {
+		if at = at.Add(gap); at.After(now) {
+			return now
+		}
+		return at
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.progress = later(t.progress)
+	for f := range t.fetches {
+		f.last, f.told = later(f.last), later(f.told)
+		f.moved.Store(later(f.alive()).UnixNano())
+	}
+}
+
 // paced books that a block came, and how long that took. Callers hold mu.
 func (t *task) paced(f *fetch, now time.Time) {
 	gap := now.Sub(f.last)

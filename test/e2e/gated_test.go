@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -104,16 +105,24 @@ func open(t *testing.T, p *puller, repository string, d v1.Descriptor, n int) *o
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
-	o := &opened{descriptor: d, body: resp.Body, prefix: make([]byte, n)}
-	if _, err := io.ReadFull(resp.Body, o.prefix); err != nil {
-		t.Fatalf("reading the first %d bytes: %v", n, err)
-	}
+	o := &opened{descriptor: d, body: resp.Body}
+	o.more(t, n)
 	return o
+}
+
+// more reads the next n bytes.
+func (o *opened) more(t *testing.T, n int) {
+	t.Helper()
+	next := make([]byte, n)
+	if _, err := io.ReadFull(o.body, next); err != nil {
+		t.Fatalf("reading %d bytes at %d: %v", n, len(o.prefix), err)
+	}
+	o.prefix = append(o.prefix, next...)
 }
 
 // finish reads the rest and checks the whole.
 func (o *opened) finish() error {
-	return drain(io.MultiReader(strings.NewReader(string(o.prefix)), o.body), o.descriptor)
+	return drain(io.MultiReader(bytes.NewReader(o.prefix), o.body), o.descriptor)
 }
 
 func TestFirstByteComesBeforeATenthIsFetched(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/shoal-project/shoal/distribution"
+	"github.com/shoal-project/shoal/distribution/download"
 	"github.com/shoal-project/shoal/internal/testimage"
 	"github.com/shoal-project/shoal/internal/testregistry"
 )
@@ -46,6 +47,39 @@ func TestLayerBeyondFourGiBInLittleMemory(t *testing.T) {
 		if peak > maxResident {
 			t.Errorf("%s: a peak of %d MiB resident, want at most %d", n.kind, peak>>20, maxResident>>20)
 		}
+	}
+}
+
+// A machine may stop for seconds: a virtual one that is moved, one that swaps. What
+// did not come meanwhile is nobody's fault, and what comes all at once afterwards
+// must not cost more memory.
+func TestPeerThatStoodStillGoesOn(t *testing.T) {
+	const size, between = 2 << 30, 64 << 20
+	registry := startRegistry(t, testregistry.Options{})
+	layer := must(testimage.Huge(2, size))(t)
+	if err := registry.Place("huge/image", layer); err != nil {
+		t.Fatal(err)
+	}
+	img := must(testimage.Assemble(testimage.OCI, testimage.Config{}, layer))(t)
+	if err := testimage.Push(t.Context(), registry.Host()+"/huge/image:v1", img); err != nil {
+		t.Fatal(err)
+	}
+	reach := registries{hosts: []string{registry.Host()}}
+	super := startSupernode(t, loopback(), distribution.ModeSupernode, reach)
+	p := startPeer(t, loopback(), super, reach)
+	o := open(t, p.puller(t, registry.Host()), "huge/image", layerOf(t, img), between)
+	for range 2 {
+		p.standStill(t, 2*download.Default().Stall)
+		o.more(t, between)
+	}
+	if err := o.finish(); err != nil {
+		t.Fatal(err)
+	}
+	if peak := p.peakMemory(t); peak > maxResident {
+		t.Errorf("a peak of %d MiB resident, want at most %d", peak>>20, maxResident>>20)
+	}
+	if stalled := p.metric(t, "shoal_download_fetches_total", "stalled"); stalled > 0 {
+		t.Errorf("%v fetches were given up as stalled", stalled)
 	}
 }
 

@@ -82,6 +82,18 @@ func (p *process) kill() {
 	<-p.exited
 }
 
+// standStill stops the daemon for a while, as a machine that is moved does.
+func (p *process) standStill(t testing.TB, d time.Duration) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(d)
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (p *process) tail() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {

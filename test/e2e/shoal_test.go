@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -128,20 +131,51 @@ func (n *node) run(t testing.TB) {
 	}
 	writeFile(t, n.file(), string(text))
 	n.process = launch(t, n.place.start, n.dir, nil, program(n.kind), "serve", "--config", n.file())
-	client := http.Client{Transport: &http.Transport{DialContext: n.place.dial, DisableKeepAlives: true}}
 	n.await(t, "readiness", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.admin+n.probe, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s says %s", n.probe, resp.Status)
-		}
-		return nil
+		_, err := n.ask(ctx, n.probe)
+		return err
 	})
+}
+
+// ask gets a path of the admin port.
+func (n *node) ask(ctx context.Context, path string) ([]byte, error) {
+	client := http.Client{Transport: &http.Transport{DialContext: n.place.dial, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s says %s", path, resp.Status)
+	}
+	return io.ReadAll(resp.Body)
+}
+
+// metric is the sum of a metric's samples that have a label of the value.
+func (n *node) metric(t testing.TB, name, value string) float64 {
+	t.Helper()
+	text, err := n.ask(t.Context(), "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(text, []byte("# TYPE "+name+" ")) {
+		t.Fatalf("%s has no metric %s", n.kind, name)
+	}
+	var sum float64
+	for line := range strings.Lines(string(text)) {
+		sample, number, _ := strings.Cut(strings.TrimSpace(line), "} ")
+		if !strings.HasPrefix(sample, name+"{") || !strings.Contains(sample, `"`+value+`"`) {
+			continue
+		}
+		v, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += v
+	}
+	return sum
 }
