@@ -37,6 +37,7 @@ type Deriver struct {
 	cfg   Config
 	deps  Deps
 	known *known
+	needs needs
 	slots chan struct{} // one token for each layer being read
 
 	ctx  context.Context // ends with Close

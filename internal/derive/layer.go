@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/shoal-project/shoal/chunk"
@@ -40,20 +41,26 @@ func (d *Deriver) layerWork(src distribution.Source, l distribution.Layer) *work
 
 // hasLayer tells whether the layer's map and all its objects are here.
 func (d *Deriver) hasLayer(diffID chunk.Digest) bool {
-	m, err := layer.OpenMap(d.mapPath(diffID))
-	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			d.deps.Log.Warn("a layer map is unreadable; it is made anew", "diff_id", diffID.String(), "error", err)
-		}
-		return false
-	}
-	defer m.Close()
-	for _, o := range m.Objects() {
-		if size, ok := d.deps.Objects.Holds(o.Digest); !ok || size != o.Size {
+	objects, known := d.needs.of(diffID)
+	if !known {
+		m, err := layer.OpenMap(d.mapPath(diffID))
+		if err != nil {
+			if !errors.Is(err, os.ErrNotExist) {
+				d.deps.Log.Warn("a layer map is unreadable; it is made anew", "diff_id", diffID.String(), "error", err)
+			}
 			return false
 		}
+		defer m.Close()
+		if m.DiffID() != diffID {
+			return false
+		}
+		objects = m.Objects()
+		d.needs.keep(diffID, objects)
 	}
-	return m.DiffID() == diffID
+	return !slices.ContainsFunc(objects, func(o layer.Object) bool {
+		size, ok := d.deps.Objects.Holds(o.Digest)
+		return !ok || size != o.Size
+	})
 }
 
 // makeLayer reads the blob once. The blob's own digest is the engine's to check,
@@ -153,6 +160,7 @@ func (d *Deriver) adopt(made string, diffID chunk.Digest) error {
 		return err
 	}
 	defer m.Close()
+	d.needs.keep(diffID, m.Objects())
 	if err := d.known.learn(m); err != nil {
 		d.deps.Log.Warn("what a layer has in common with later ones is not remembered", "diff_id", diffID.String(), "error", err)
 	}

@@ -24,12 +24,12 @@ func (d *Deriver) Tree(ctx context.Context, src distribution.Source, view distri
 	if len(view.Layers) > layer.MaxLayers {
 		return nil, fmt.Errorf("it has %d layers; at most %d can be served lazily", len(view.Layers), layer.MaxLayers)
 	}
-	if err := d.layers(ctx, src, view.Layers, tell); err != nil {
-		return nil, err
-	}
 	key := viewKey(view)
-	w := d.share("tree "+key.Hex(), func(ctx context.Context, _ *work) error { return d.makeTree(key, view) })
-	if err := w.wait(ctx); err != nil {
+	err := d.treeOf(ctx, src, key, view, tell)
+	if errors.Is(err, errMapLost) { // since it was read last
+		err = d.treeOf(ctx, src, key, view, tell)
+	}
+	if err != nil {
 		return nil, err
 	}
 	b := d.binding(key)
@@ -37,6 +37,14 @@ func (d *Deriver) Tree(ctx context.Context, src distribution.Source, view distri
 		return nil, errors.New("the tree vanished while it was made: the disk may be failing")
 	}
 	return b, nil
+}
+
+func (d *Deriver) treeOf(ctx context.Context, src distribution.Source, key chunk.Digest, view distribution.View, tell func(done, total int64)) error {
+	if err := d.layers(ctx, src, view.Layers, tell); err != nil {
+		return err
+	}
+	w := d.share("tree "+key.Hex(), func(ctx context.Context, _ *work) error { return d.makeTree(key, view) })
+	return w.wait(ctx)
 }
 
 // viewKey names a list of diffIDs, and a form of its tree.
@@ -146,6 +154,9 @@ func (d *Deriver) makeTree(key chunk.Digest, view distribution.View) error {
 	return nil
 }
 
+// errMapLost says that a layer's map cannot be read any more.
+var errMapLost = errors.New("a layer's map is damaged")
+
 func (d *Deriver) merge(view distribution.View, w io.Writer) (*layer.Tree, error) {
 	maps := make([]*layer.Map, 0, len(view.Layers))
 	defer func() {
@@ -156,7 +167,8 @@ func (d *Deriver) merge(view distribution.View, w io.Writer) (*layer.Tree, error
 	for _, l := range view.Layers {
 		m, err := layer.OpenMap(d.mapPath(l.DiffID))
 		if err != nil {
-			return nil, err
+			d.needs.forget(l.DiffID)
+			return nil, fmt.Errorf("%w: %w", errMapLost, err)
 		}
 		maps = append(maps, m)
 	}
