@@ -57,10 +57,10 @@ func (t *task) run(ctx context.Context) {
 		if !again {
 			return
 		}
+		due = now.Add(wait)
 		if err := t.breathe(ctx); err != nil {
 			continue
 		}
-		due = time.Now().Add(wait)
 		timer.Reset(wait)
 	}
 }

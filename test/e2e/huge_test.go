@@ -22,19 +22,8 @@ const maxResident = 96 << 20
 
 func TestLayerBeyondFourGiBInLittleMemory(t *testing.T) {
 	const size = 4<<30 + 64<<20
-	registry := startRegistry(t, testregistry.Options{})
-	layer := must(testimage.Huge(1, size))(t)
-	if err := registry.Place("huge/image", layer); err != nil {
-		t.Fatal(err)
-	}
-	img := must(testimage.Assemble(testimage.OCI, testimage.Config{}, layer))(t)
-	if err := testimage.Push(t.Context(), registry.Host()+"/huge/image:v1", img); err != nil {
-		t.Fatal(err)
-	}
-	reach := registries{hosts: []string{registry.Host()}}
-	super := startSupernode(t, loopback(), distribution.ModeSupernode, reach)
-	p := startPeer(t, loopback(), super, reach)
-	client := p.puller(t, registry.Host())
+	layer, img, super, p := startHuge(t, 1, size)
+	client := p.puller(t, p.origin)
 	want := excerpts(t, layer, size)
 	checkRanges(t, client, layer, want)
 	if err := client.pullWhole(t.Context(), "huge/image", "v1", img); err != nil {
@@ -50,13 +39,18 @@ func TestLayerBeyondFourGiBInLittleMemory(t *testing.T) {
 	}
 }
 
-// A machine may stop for seconds: a virtual one that is moved, one that swaps. What
-// did not come meanwhile is nobody's fault, and what comes all at once afterwards
-// must not cost more memory.
-func TestPeerThatStoodStillGoesOn(t *testing.T) {
-	const size, between = 2 << 30, 64 << 20
+// hugePeer is a peer, and the registry from which it gets a huge image.
+type hugePeer struct {
+	*peer
+	origin string
+}
+
+// startHuge starts a supernode and a peer of it, beside a registry that has an
+// image with one layer of so many bytes.
+func startHuge(t *testing.T, seed uint64, size int64) (v1.Layer, v1.Image, *supernode, hugePeer) {
+	t.Helper()
 	registry := startRegistry(t, testregistry.Options{})
-	layer := must(testimage.Huge(2, size))(t)
+	layer := must(testimage.Huge(seed, size))(t)
 	if err := registry.Place("huge/image", layer); err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +60,16 @@ func TestPeerThatStoodStillGoesOn(t *testing.T) {
 	}
 	reach := registries{hosts: []string{registry.Host()}}
 	super := startSupernode(t, loopback(), distribution.ModeSupernode, reach)
-	p := startPeer(t, loopback(), super, reach)
-	o := open(t, p.puller(t, registry.Host()), "huge/image", layerOf(t, img), between)
+	return layer, img, super, hugePeer{startPeer(t, loopback(), super, reach), registry.Host()}
+}
+
+// A machine may stop for seconds: a virtual one that is moved, one that swaps. What
+// did not come meanwhile is nobody's fault, and what comes all at once afterwards
+// must not cost more memory.
+func TestPeerThatStoodStillGoesOn(t *testing.T) {
+	const size, between = 2 << 30, 64 << 20
+	_, img, _, p := startHuge(t, 2, size)
+	o := open(t, p.puller(t, p.origin), "huge/image", layerOf(t, img), between)
 	for range 2 {
 		p.standStill(t, 2*download.Default().Stall)
 		o.more(t, between)
