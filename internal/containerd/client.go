@@ -14,7 +14,6 @@ import (
 	"github.com/containerd/containerd/api/services/snapshots/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -70,12 +69,14 @@ func New(address, namespace string) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 func (c *Client) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return c.fault(ctx, call(c.named(ctx), method, request, reply, conn, opts...))
+	var trailer metadata.MD
+	err := call(c.named(ctx), method, request, reply, conn, append(opts, grpc.Trailer(&trailer))...)
+	return c.fault(ctx, err, trailer)
 }
 
 func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, call grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := call(c.named(ctx), desc, conn, method, opts...)
-	return s, c.fault(ctx, err)
+	return s, c.fault(ctx, err, nil)
 }
 
 func (c *Client) named(ctx context.Context) context.Context {
@@ -83,7 +84,9 @@ func (c *Client) named(ctx context.Context) context.Context {
 }
 
 // fault gives an answer's error in words for people, and what can be asked of it.
-func (c *Client) fault(ctx context.Context, err error) error {
+// An error that containerd itself says comes with a trailer; one of the way to it
+// does not.
+func (c *Client) fault(ctx context.Context, err error, trailer metadata.MD) error {
 	if err == nil {
 		return nil
 	}
@@ -93,7 +96,7 @@ func (c *Client) fault(ctx context.Context, err error) error {
 	said := status.Convert(err)
 	switch said.Code() {
 	case codes.Unavailable:
-		if c.conn.GetState() == connectivity.Ready { // it says so of a snapshotter that it asked
+		if len(trailer) > 0 { // it says so of a snapshotter that it asked
 			return fmt.Errorf("containerd says: %s; start what it cannot reach, such as `lazyfs serve`", said.Message())
 		}
 		return fmt.Errorf("containerd does not answer at %s (%s); start it, or name its socket with --address", c.address, said.Message())

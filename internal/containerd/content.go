@@ -70,7 +70,7 @@ func (c *Client) Read(ctx context.Context, d chunk.Digest, most int64) ([]byte, 
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", d, c.fault(ctx, err))
+			return nil, fmt.Errorf("reading %s: %w", d, c.fault(ctx, err, stream.Trailer()))
 		}
 		if all = append(all, part.GetData()...); int64(len(all)) > most {
 			return nil, fmt.Errorf("reading %s: it has more than %d bytes", d, most)
@@ -174,11 +174,11 @@ func (w *writer) ask(action content.WriteAction, data []byte, labels map[string]
 		Offset: w.at, Data: data, Labels: labels,
 	})
 	if err != nil && !errors.Is(err, io.EOF) { // then Recv has the reason
-		return w.client.fault(w.ctx, err)
+		return w.client.fault(w.ctx, err, nil)
 	}
 	answer, err := w.stream.Recv()
 	if err != nil {
-		return busy(w.client.fault(w.ctx, err), err)
+		return busy(w.client.fault(w.ctx, err, w.stream.Trailer()), err)
 	}
 	if want := w.at + int64(len(data)); action == content.WriteAction_WRITE && answer.GetOffset() != want {
 		return fmt.Errorf("containerd has %d bytes where it was given %d", answer.GetOffset(), want)
