@@ -1,8 +1,9 @@
 package coordinator
 
 import (
-	"slices"
 	"time"
+
+	"github.com/shoal-project/shoal/distribution"
 )
 
 // Slow is not dead. A grant that is taken back is fetched twice, so it is only
@@ -35,33 +36,20 @@ func (c *Coordinator) awaken(now time.Time) time.Duration {
 
 // forgive takes time in which nobody could be heard off everybody's account.
 func (s *swarm) forgive(gap time.Duration, now time.Time) {
-	later := func(t *time.Time) {
-		if *t = t.Add(gap); t.After(now) {
-			*t = now
-		}
-	}
+	later := func(t *time.Time) { *t = distribution.Forgiven(*t, gap, now) }
+	done := map[*request]bool{} // one may be of several units
 	for _, p := range s.parts {
 		for u, o := range p.out {
 			later(&o.since)
 			p.out[u] = o
-		}
-		for _, r := range p.requests() {
-			later(&r.began)
-			later(&r.moved)
-			later(&r.block)
-		}
-	}
-}
-
-// requests are those of what is outstanding.
-func (p *part) requests() []*request {
-	var all []*request
-	for _, o := range p.out {
-		if !slices.Contains(all, o.request) {
-			all = append(all, o.request)
+			if r := o.request; !done[r] {
+				done[r] = true
+				later(&r.began)
+				later(&r.moved)
+				later(&r.block)
+			}
 		}
 	}
-	return all
 }
 
 // reclaim takes grants back that bring nothing.

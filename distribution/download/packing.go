@@ -12,11 +12,10 @@ type packing struct {
 	plain, packed float64 // plain bytes a second of one run, smoothed; 0 is not known
 }
 
-// explore is how rarely, one in so many, the way that seemed slower is tried
-// again.
-const explore = 128
-
 const (
+	// explore is how rarely, one in so many, the way that seemed slower is tried
+	// again.
+	explore = 128
 	// margin is how many times sooner plain runs must have been. Single runs vary
 	// that much by what else is on its way; where a link is slow, a plain run in
 	// error takes it twice to four times as long.

@@ -23,12 +23,7 @@ func (t *task) forgive(gap time.Duration, now time.Time) {
 	if gap < t.e.cfg.Stall/2 {
 		return
 	}
-	later := func(at time.Time) time.Time {
-		if at = at.Add(gap); at.After(now) {
-			return now
-		}
-		return at
-	}
+	later := func(at time.Time) time.Time { return distribution.Forgiven(at, gap, now) }
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.progress = later(t.progress)

@@ -1,7 +1,6 @@
 package derive
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/shoal-project/shoal/chunk"
@@ -26,7 +25,8 @@ func (n *needs) of(diffID chunk.Digest) ([]layer.Object, bool) {
 	return objects, ok
 }
 
-// keep remembers a layer's objects, and forgets all others if there are too many.
+// keep remembers a layer's objects, which must not change, and forgets all others if
+// there are too many.
 func (n *needs) keep(diffID chunk.Digest, objects []layer.Object) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -34,7 +34,7 @@ func (n *needs) keep(diffID chunk.Digest, objects []layer.Object) {
 		n.layers, n.count = map[chunk.Digest][]layer.Object{}, 0
 	}
 	n.count += len(objects) - len(n.layers[diffID])
-	n.layers[diffID] = slices.Clone(objects)
+	n.layers[diffID] = objects
 }
 
 // forget has the layer's map read again.
