@@ -58,6 +58,9 @@ func (im *Image) blocks(n *erofs.Inode) (uint64, error) {
 // extent is the run at off, which is inside the file. Runs have a length, and a
 // file has no more of them than an object has chunks, so loops over them end.
 func (im *Image) extent(n *erofs.Inode, off int64) (erofs.Extent, error) {
+	if device, ok := deviceOfNid(n.Nid); ok {
+		return erofs.Extent{Device: device, Offset: off, Length: n.Size - off}, nil
+	}
 	e, err := im.tree.Extent(n, off)
 	if err != nil {
 		return e, err
@@ -70,7 +73,7 @@ func (im *Image) extent(n *erofs.Inode, off int64) (erofs.Extent, error) {
 
 // entry answers for a child: what the kernel may keep, and for how long.
 func (im *Image) entry(nid uint64, out *gofuse.EntryOut) error {
-	n, err := im.tree.Inode(nid)
+	n, err := im.inode(nid)
 	if err != nil {
 		return err
 	}

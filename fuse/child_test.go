@@ -30,7 +30,7 @@ func runChild(name string, args []string) int {
 		"mmap": childMmap, "runs": childRuns, "change": childChange, "direct": childDirect, "hello": childHello,
 		"exec": childExec, "storm": childStorm, "signals": childSignals, "errno": childErrno, "overlay": childOverlay,
 		"statfs": childStatfs, "twice": childTwice, "handle": childHandle, "access": childAccess,
-		"mapped": childMapped, "serve": childServe, "loop": childLoop,
+		"mapped": childMapped, "kerneltree": childKernelTree, "serve": childServe, "loop": childLoop,
 	}
 	out, err := children[name](args)
 	if err != nil {

@@ -68,6 +68,7 @@ func (c *connection) rootChanged(removed string) {
 	// connection has ended.
 	if removed != "" {
 		server.EntryNotify(root, removed)
+		server.EntryNotify(root, removed+objectsSuffix)
 	}
 	server.InodeNotify(root, 0, 0)
 }

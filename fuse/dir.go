@@ -54,10 +54,10 @@ func (r *requests) readDir(in *gofuse.ReadIn, add func(*Image, gofuse.DirEntry, 
 	}
 	var bad error
 	last := in.Offset
-	err := im.tree.ReadDir(&dir, in.Offset, func(e erofs.Dirent) bool {
+	err := im.list(&dir, in.Offset, func(e erofs.Dirent) bool {
 		node, err := im.node(e.Nid)
 		// The kernel would read in a circle if cookies did not grow.
-		if err != nil || e.Next <= last || e.Next > math.MaxInt64 || !validEntry(e.Name) {
+		if err != nil || e.Nid >= objectsNid && dir.Nid != objectsNid || e.Next <= last || e.Next > math.MaxInt64 || !validEntry(e.Name) {
 			bad = erofs.ErrCorrupt
 			return false
 		}

@@ -26,6 +26,16 @@
 //     that count; times before 1970; and inode numbers that are always the same.
 //   - A tree may be hostile. Then requests fail, and nothing else does.
 //
+// # Objects
+//
+// Beside an image's directory, and listed nowhere, is that of its objects
+// ([ObjectsDir]): files that only root may read, named by their numbers in the tree's
+// device table. They are there for the kernel's EROFS: mounted over them ([erofs.Detached],
+// in another process than the one that serves them), an image's tree needs this
+// file system for bytes alone that nobody read yet, and a missing byte waits, or
+// fails, as it does here. Their node ids have the highest bit of the inode's number
+// set, which is no tree's.
+//
 // # Passthrough
 //
 // A complete file that is an object of its own, and at least

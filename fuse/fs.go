@@ -61,7 +61,7 @@ func (f *FS) Add(id uint32, name string, tree *erofs.Image, c Content) (*Image, 
 	if id == 0 || id > MaxImage {
 		return nil, fmt.Errorf("add image %q: id %d is out of range; use 1 to %d", name, id, MaxImage)
 	}
-	if !validName(name) {
+	if !validName(name) || strings.HasSuffix(name, objectsSuffix) {
 		return nil, fmt.Errorf("add image %d: %.80q cannot name a directory", id, name)
 	}
 	im, err := f.insert(id, name, tree, c)

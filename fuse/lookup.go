@@ -4,6 +4,7 @@ package fuse
 
 import (
 	"bytes"
+	"strings"
 	"syscall"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -41,7 +42,7 @@ func (r *requests) Lookup(_ <-chan struct{}, h *gofuse.InHeader, name string, ou
 		if !dir.IsDir() {
 			return gofuse.ENOTDIR
 		}
-		if nid, _, err = im.tree.Lookup(&dir, name); err != nil {
+		if nid, err = im.lookup(&dir, name); err != nil {
 			return im.absent(err, out)
 		}
 	}
@@ -63,11 +64,15 @@ func (r *requests) lookupImage(name string, out *gofuse.EntryOut) gofuse.Status 
 		r.fs.rootAttr(&out.Attr)
 		return gofuse.OK
 	}
+	name, objects := strings.CutSuffix(name, objectsSuffix)
 	im := r.fs.awaitNamed(name)
 	if im == nil || !im.hold() {
 		return gofuse.ENOENT // not remembered: the image may come
 	}
 	defer im.release()
+	if objects {
+		return im.status(im.entry(objectsNid, out))
+	}
 	return im.status(im.entry(im.tree.Root(), out))
 }
 

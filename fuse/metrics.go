@@ -7,7 +7,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // Metrics count the file system's work; see docs/OPERATIONS.md.
 type Metrics struct {
 	Images  prometheus.Gauge
-	Opens   *prometheus.CounterVec // way: copy, passthrough
+	Opens   *prometheus.CounterVec // way: copy, passthrough, object
 	Refused prometheus.Counter     // passthrough opens that the kernel refused
 	Reads   prometheus.Counter
 	Bytes   *prometheus.CounterVec // from: object, tree, hole

@@ -50,7 +50,7 @@ func (r *requests) hold(node uint64) (*Image, erofs.Inode, gofuse.Status) {
 	if im == nil || !im.hold() {
 		return nil, erofs.Inode{}, stale
 	}
-	n, err := im.tree.Inode(nid)
+	n, err := im.inode(nid)
 	if err == nil && n.Size < 0 {
 		err = erofs.ErrCorrupt
 	}

@@ -7,6 +7,7 @@ import (
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/layer/erofs"
 )
 
@@ -25,6 +26,10 @@ func (r *requests) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.O
 		return gofuse.EINVAL
 	}
 	im.opens.Add(1)
+	if _, ok := deviceOfNid(n.Nid); ok {
+		r.openObject(&n, out)
+		return gofuse.OK
+	}
 	o, st := r.way(cancel, im, &n, in)
 	if st != gofuse.OK {
 		return st
@@ -38,6 +43,19 @@ func (r *requests) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.O
 	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_NOFLUSH
 	r.fs.metrics.Opens.WithLabelValues("copy").Inc()
 	return gofuse.OK
+}
+
+// openObject opens an object for the kernel's own file system above it, which keeps
+// the pages of files. A pack's are kept here, too: what is read of it brings the
+// small files beside it along. Nothing is asked of anybody, so that a mount of
+// hundreds of objects waits for nobody.
+func (r *requests) openObject(n *erofs.Inode, out *gofuse.OpenOut) {
+	out.Fh = r.fs.handles.give()
+	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_NOFLUSH
+	if n.Size > chunk.Size {
+		out.OpenFlags = gofuse.FOPEN_DIRECT_IO | gofuse.FOPEN_NOFLUSH
+	}
+	r.fs.metrics.Opens.WithLabelValues("object").Inc()
 }
 
 // Release ends an open file.

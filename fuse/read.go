@@ -143,6 +143,9 @@ func (c *call) present(s *slot, off, n int64) (Object, gofuse.Status) {
 		c.ahead(s, o, c.fh, off, n)
 		return o, gofuse.OK
 	}
+	if s.isLate(off, n) {
+		return nil, gofuse.EIO
+	}
 	w := c.im.beginWait(c.cancel, c.pid, s, off, n)
 	defer w.end()
 	if st := w.open(s); st != gofuse.OK {

@@ -92,7 +92,8 @@ func TestLookup(t *testing.T) {
 		{d, strings.Repeat("n", 256), gofuse.Status(syscall.ENAMETOOLONG)},
 		{r.path(t, "img/d/f"), "x", gofuse.ENOTDIR},
 		{nodeOf(8, 40), "x", stale},
-		{nodeOf(7, 1<<39), "x", gofuse.EIO},
+		{nodeOf(7, 1<<38), "x", gofuse.EIO},
+		{nodeOf(7, objectNid(0)), "x", gofuse.EIO}, // it has none
 	} {
 		if _, st := lookup(c.node, c.name); st != c.want {
 			t.Errorf("%d %.10q: %v, not %v", c.node, c.name, st, c.want)
@@ -119,7 +120,7 @@ func TestAddRefusesWhatCannotBeNamed(t *testing.T) {
 	for _, c := range []struct {
 		id   uint32
 		name string
-	}{{0, "a"}, {MaxImage + 1, "a"}, {1, ""}, {1, "."}, {1, ".."}, {1, "a/b"}, {1, "a\x00"}, {1, strings.Repeat("a", 256)}, {7, "new"}, {8, "img"}} {
+	}{{0, "a"}, {MaxImage + 1, "a"}, {1, ""}, {1, "."}, {1, ".."}, {1, "a/b"}, {1, "a\x00"}, {1, strings.Repeat("a", 256)}, {1, "a" + objectsSuffix}, {7, "new"}, {8, "img"}} {
 		if _, err := r.fs.Add(c.id, c.name, im, newMemory(t)); err == nil {
 			t.Errorf("added %d %q", c.id, c.name)
 		}

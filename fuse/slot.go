@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/layer/erofs"
@@ -25,6 +26,36 @@ type slot struct {
 	mu      sync.Mutex
 	opening *flight
 	flights []*flight // no two overlap
+	late    late
+}
+
+// late is what reads waited for to their deadline a moment ago. The kernel asks
+// again for pages that it could not get before it fails a read, once for each file
+// system on the way: without this, each time would be another deadline.
+type late struct {
+	from, to int64
+	when     time.Time
+}
+
+// lateFor is how long nobody waits for what was late.
+const lateFor = time.Second
+
+// gaveUp notes that a read came to its deadline.
+func (s *slot) gaveUp(off, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := late{off, off + n, time.Now()}
+	if now.when.Sub(s.late.when) < lateFor {
+		now.from, now.to = min(now.from, s.late.from), max(now.to, s.late.to)
+	}
+	s.late = now
+}
+
+// isLate tells whether reads of a range just came to their deadline.
+func (s *slot) isLate(off, n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return off < s.late.to && off+n > s.late.from && time.Since(s.late.when) < lateFor
 }
 
 // flight is work that reads wait for: opening an object, or fetching a range.

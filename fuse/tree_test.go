@@ -102,6 +102,9 @@ func (t *tree) packed(path string, object int, off, size int64) *treeNode {
 	n := t.add(path, erofs.Inode{Mode: erofs.ModeRegular | 0o644, Size: size})
 	n.content = erofs.Content{Device: object, Offset: off}
 	n.data = t.objects[object][off : off+size]
+	if all := int64(len(t.objects[object])); off+size > all/erofs.BlockSize*erofs.BlockSize {
+		n.content.Inline = n.data[size/erofs.BlockSize*erofs.BlockSize:] // for the kernel's own reading
+	}
 	return n
 }
 

@@ -30,6 +30,7 @@ const (
 // deadly signal arrives; then it answers EINTR, which nobody will see.
 type wait struct {
 	im       *Image
+	slot     *slot
 	pid      uint32
 	cancel   <-chan struct{} // nil after the interrupt
 	deadline *time.Timer
@@ -40,7 +41,7 @@ type wait struct {
 
 func (im *Image) beginWait(cancel <-chan struct{}, pid uint32, s *slot, off, n int64) *wait {
 	w := &wait{
-		im: im, pid: pid, cancel: cancel, pause: firstPause,
+		im: im, slot: s, pid: pid, cancel: cancel, pause: firstPause,
 		deadline: time.NewTimer(im.fs.cfg.Deadline),
 		shown:    &Wait{Object: s.device.Object, Offset: off, Length: n, Since: time.Now()},
 	}
@@ -107,6 +108,7 @@ func (w *wait) until(done <-chan struct{}) gofuse.Status {
 
 func (w *wait) failed(st gofuse.Status) gofuse.Status {
 	if st == gofuse.EIO {
+		w.slot.gaveUp(w.shown.Offset, w.shown.Length)
 		w.im.fail("deadline", &lateError{*w.shown})
 	}
 	return st

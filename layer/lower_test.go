@@ -110,7 +110,7 @@ func mountLower(t *testing.T, maps []*Map, objects *dirSink, dir string) {
 	for _, o := range tree.Objects {
 		devices = append(devices, objects.path(o.Digest))
 	}
-	if err := erofs.Mount(path, devices, dir); err != nil {
+	if err := erofs.Mount(path, devices, 0, dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unmount(t, dir) })

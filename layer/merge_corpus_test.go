@@ -217,7 +217,7 @@ func mountTree(t *testing.T, path string, objects *dirSink, tree *Tree) []treeli
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := erofs.Mount(path, devices, target); err != nil {
+	if err := erofs.Mount(path, devices, 0, target); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-project/shoal/fuse/layerstore"
 	"github.com/shoal-project/shoal/internal/holder"
+	"github.com/shoal-project/shoal/internal/mounter"
 )
 
 // holdProgram is this program, to run holdCommand. Under its name in /proc it is
@@ -21,6 +22,19 @@ func holdCommand() *cobra.Command {
 		Use: "hold SOCKET", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return holder.Main(args[0], func() { _ = dropPages() }) // it is as useful with them
+		},
+	}
+}
+
+// mountProgram is this program, to run mounterCommand.
+func mountProgram() []string { return []string{"/proc/self/exe", "lazyfs", "mounter"} }
+
+// mounterCommand is the process that has the kernel read images' trees.
+func mounterCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "mounter", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return mounter.Main(func() { _ = dropPages() })
 		},
 	}
 }

@@ -35,7 +35,7 @@ here, it needs neither peer nor supernode nor registry.`,
 		"socket=admin.socket", "log-level=log.level")
 	takeOver := false
 	run := func(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) error {
-		return lazy.Run(ctx, cfg, lazy.Options{Hold: holdProgram(), Guard: guardProgram(), TakeOver: takeOver}, log)
+		return lazy.Run(ctx, cfg, lazy.Options{Hold: holdProgram(), Mount: mountProgram(), Guard: guardProgram(), TakeOver: takeOver}, log)
 	}
 	d := cli.Daemon[config.Lazyfs]{
 		Settings: settings, Run: run,
@@ -54,7 +54,7 @@ recorded is mounted again by the next start then.`,
 		return lazyfs.Client{Client: c}, err
 	}
 	root.AddCommand(
-		serve, holdCommand(), guardCommand(), shutdownCommand(client), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
+		serve, holdCommand(), mounterCommand(), guardCommand(), shutdownCommand(client), mountCommand(client), unmountCommand(client), listCommand(client), statusCommand(client),
 		verifyCommand(client), eventsCommand(client), pullCommand(settings, client), materializeCommand(settings), cli.ConfigCommand(settings), cli.VersionCommand(),
 	)
 	return root

@@ -43,6 +43,7 @@ type FUSE struct {
 	Deadline       time.Duration `mapstructure:"deadline"`
 	CacheFor       time.Duration `mapstructure:"cache_for"`
 	IDMapped       bool          `mapstructure:"idmapped"`
+	KernelTree     bool          `mapstructure:"kernel_tree"`
 }
 
 // Validate reports every problem at once.
@@ -124,7 +125,7 @@ func DefaultLazyfs() Lazyfs {
 		FUSE: FUSE{
 			Passthrough: true, PassthroughMin: 1 << 20,
 			MaxRead: 512 << 10, ReadAhead: 1 << 20, AheadMax: 32 << 20, MaxBackground: 128,
-			Deadline: 5 * time.Minute, CacheFor: 24 * time.Hour, IDMapped: true,
+			Deadline: 5 * time.Minute, CacheFor: 24 * time.Hour, IDMapped: true, KernelTree: true,
 		},
 		Fetch:       Fetch{Demand: 64, Ahead: 8},
 		Fill:        Fill{Enabled: true, Parallel: 4},

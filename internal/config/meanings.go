@@ -18,6 +18,7 @@ var Meanings = map[string]string{
 	"fuse.max_background":  "Reads ahead that the kernel keeps in flight.",
 	"fuse.deadline":        "How long a read waits for bytes that nobody can give now, before it fails with EIO. Programs take EIO for a broken disk: prefer waiting.",
 	"fuse.cache_for":       "How long the kernel trusts names and attributes. An image never changes, so long is right.",
+	"fuse.kernel_tree":     "Have the kernel read images' names and attributes from their trees itself (EROFS, Linux 6.12), and ask lazyfs for bytes alone that nobody read yet. Where it cannot, lazyfs answers for all. It counts for images that are mounted from then on.",
 	"fuse.idmapped":        "Let images be mounted with mapped user ids (user namespaces), where the kernel can (Linux 6.12).",
 
 	"fetch.demand": "Requests to the peer at a time for bytes that reads wait for.",

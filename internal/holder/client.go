@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/shoal-project/shoal/internal/passfd"
 )
 
 // Holder is the daemon's end.
@@ -106,10 +108,10 @@ func (h *Holder) ask(o order, file *os.File) (*os.File, answer, error) {
 	if err := h.conn.SetDeadline(time.Now().Add(answerTime)); err != nil {
 		return nil, a, err
 	}
-	if err := send(h.conn, o, file); err != nil {
+	if err := passfd.Send(h.conn, o, file); err != nil {
 		return nil, a, err
 	}
-	got, err := receive(h.conn, &a)
+	got, err := passfd.Receive(h.conn, &a)
 	if err == nil && a.Error != "" {
 		err = errors.New(a.Error)
 	}
@@ -150,7 +152,7 @@ func (h *Holder) Drop() error {
 func (h *Holder) Wait() {
 	var nothing answer
 	for {
-		file, err := receive(h.conn, &nothing)
+		file, err := passfd.Receive(h.conn, &nothing)
 		if file != nil {
 			file.Close()
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-project/shoal/internal/passfd"
 )
 
 // listenerFD is where the process that starts a holder leaves the socket.
@@ -126,7 +128,7 @@ func listen(c *net.UnixConn, requests chan<- request, ended <-chan struct{}) {
 	}
 	for {
 		r := request{from: c}
-		file, err := receive(c, &r.order)
+		file, err := passfd.Receive(c, &r.order)
 		r.file, r.gone = file, err != nil
 		select {
 		case requests <- r:
@@ -174,7 +176,7 @@ func (k *keeper) handle(r request) {
 	if r.file != nil {
 		r.file.Close()
 	}
-	if send(r.from, a, file) != nil {
+	if passfd.Send(r.from, a, file) != nil {
 		k.left(r.from)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shoal-project/shoal/internal/passfd"
 )
 
 const childEnv = "SHOAL_HOLDER_TEST_SOCKET"
@@ -210,11 +212,11 @@ func FuzzReceive(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if len(text) > maxMessage || unix.Send(pair[0], text, 0) != nil {
+		if len(text) > passfd.MaxMessage || unix.Send(pair[0], text, 0) != nil {
 			return
 		}
 		var o order
-		if got, err := receive(c.(*net.UnixConn), &o); got != nil || err == nil && len(text) == 0 {
+		if got, err := passfd.Receive(c.(*net.UnixConn), &o); got != nil || err == nil && len(text) == 0 {
 			t.Errorf("%v, %v", got, err)
 		}
 	})

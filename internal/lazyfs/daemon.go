@@ -18,6 +18,7 @@ import (
 	"github.com/shoal-project/shoal/chunk"
 	"github.com/shoal-project/shoal/fuse"
 	"github.com/shoal-project/shoal/internal/lazyfs/content"
+	"github.com/shoal-project/shoal/internal/mounter"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 )
 
@@ -39,9 +40,14 @@ type Config struct {
 	Fill    bool   // bring the rest of mounted images
 	// Graduate has the kernel itself serve what is complete, where it is mounted anew.
 	Graduate bool
-	Content  content.Config
-	FUSE     fuse.Config
-	Resume   Resume
+	// KernelTree has the kernel read images' trees itself, and ask this daemon for the
+	// bytes of objects alone. Mount is the program that runs [mounter.Main] for it, and
+	// its arguments, the first of which is the process's name.
+	KernelTree bool
+	Mount      []string
+	Content    content.Config
+	FUSE       fuse.Config
+	Resume     Resume
 	// Grace is how long the kernel may take to let go at the end.
 	Grace time.Duration
 }
@@ -59,6 +65,7 @@ type Daemon struct {
 	events  events
 	locked  *os.File
 	session *session
+	mounter *mounter.Mounter
 	store   atomic.Pointer[string] // the directory of the peer's store
 
 	ctx   context.Context // of fills and errands
@@ -88,10 +95,13 @@ type image struct {
 	content *content.Image
 	served  *fuse.Image
 	pinned  bool
-	native  bool               // the kernel serves it below nativeRoot, too
-	refused bool               // the kernel cannot, and that was said
-	filled  context.CancelFunc // ends the fill
-	filling sync.WaitGroup
+	native  bool // the kernel serves it below nativeRoot, too
+	refused bool // the kernel cannot, and that was said
+	// kernelTree is when the kernel reads the tree below treeRoot, refusedTree when it
+	// cannot, and that was said.
+	kernelTree, refusedTree bool
+	filled                  context.CancelFunc // ends the fill
+	filling                 sync.WaitGroup
 }
 
 // New makes a daemon; Run serves. It needs to be alone with its directories.
@@ -100,6 +110,7 @@ func New(cfg Config, peer Peer, log *slog.Logger, reg prometheus.Registerer) (*D
 		cfg: cfg, peer: peer, log: log, records: records{filepath.Join(cfg.DataDir, "images")},
 		images: map[chunk.Digest]*image{}, kick: make(chan struct{}, 1),
 	}
+	d.mounter = mounter.New(cfg.Mount...)
 	d.session = &session{dir: filepath.Join(cfg.RunDir, "session"), Resume: cfg.Resume}
 	// The directory of the mount is left alone: an earlier daemon's may be there, which
 	// nobody serves yet.

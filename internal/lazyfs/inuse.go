@@ -50,19 +50,20 @@ func (d *Daemon) inUse(native bool) (used []string, err error) {
 // standOn are the mounts of others that show an image: overlays over it, and bind
 // mounts of it.
 func (d *Daemon) standOn(r *Record, mounts []mountpoint.Mount, native bool) (points []string) {
-	dirs := []string{d.imageDir(r)}
+	kernels := []string{d.treeDir(r)}
 	if native {
-		dirs = append(dirs, d.nativeDir(r))
+		kernels = append(kernels, d.nativeDir(r))
 	}
+	dirs := append([]string{d.imageDir(r)}, kernels...)
 	shown := func(m mountpoint.Mount) bool {
 		return m.Type == "overlay" && slices.ContainsFunc(dirs, func(dir string) bool { return hasLower(m.Super, dir) }) ||
 			d.session.is(m) && m.Root == "/"+r.Image.Tree.Hex() ||
-			native && m.Type == "erofs" && slices.ContainsFunc(mounts, func(of mountpoint.Mount) bool {
-				return of.Point == d.nativeDir(r) && of.Device == m.Device
+			m.Type == nativeType && slices.ContainsFunc(mounts, func(of mountpoint.Mount) bool {
+				return slices.Contains(kernels, of.Point) && of.Device == m.Device
 			})
 	}
 	for _, m := range mounts {
-		own := m.Point == d.nativeDir(r) || slices.ContainsFunc(r.Mounts, func(of Mount) bool { return of.Target == m.Point })
+		own := slices.Contains(kernels, m.Point) || slices.ContainsFunc(r.Mounts, func(of Mount) bool { return of.Target == m.Point })
 		if !own && shown(m) {
 			points = append(points, m.Point)
 		}

@@ -15,7 +15,11 @@ import (
 // An image that is only held keeps no one from ending the daemon; what stands on
 // it does.
 func TestShutdownIsRefusedForContainersAlone(t *testing.T) {
-	w := newWorld(t, 2<<20)
+	bothViews(t, testShutdownIsRefusedForContainersAlone, 2<<20)
+}
+
+func testShutdownIsRefusedForContainersAlone(w *world) {
+	t := w.T
 	w.image.DiffIDs = layers(1)
 	w.start(false)
 	w.hold("a")

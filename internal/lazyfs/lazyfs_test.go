@@ -25,6 +25,7 @@ import (
 	"github.com/shoal-project/shoal/internal/lazyfs/content"
 	"github.com/shoal-project/shoal/internal/lazyfs/lazytest"
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
+	"github.com/shoal-project/shoal/internal/mounter"
 	"github.com/shoal-project/shoal/internal/nodeapi"
 	"github.com/shoal-project/shoal/layer/erofs"
 )
@@ -80,6 +81,42 @@ type world struct {
 	halt     func() // ends the daemon; native mounts stay
 	stop     func() // is halt when there are none
 	graduate bool
+	fuseOnly bool // the kernel does not read the tree itself
+}
+
+// TestMain is the process that mounts, if it was started as one.
+func TestMain(m *testing.M) {
+	if os.Args[0] == "mounter" {
+		if err := mounter.Main(func() {}); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// bothViews runs a test with images whose trees the kernel reads itself, and with
+// such that FUSE serves alone.
+func bothViews(t *testing.T, test func(w *world), sizes ...int) {
+	for name, fuseOnly := range map[string]bool{"tree": false, "fuse": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sizes...)
+			w.fuseOnly = fuseOnly
+			test(w)
+		})
+	}
+}
+
+// isLazy tells that a directory shows the image as it should.
+func (w *world) isLazy(dir string) {
+	w.Helper()
+	want := nativeType
+	if w.fuseOnly {
+		want = fuseType
+	}
+	if mounted, err := mountpoint.At(dir); err != nil || len(mounted) != 1 || mounted[0].Type != want {
+		w.Errorf("mounted %+v (%v), not %s", mounted, err, want)
+	}
 }
 
 func newWorld(t *testing.T, sizes ...int) *world {
@@ -132,6 +169,7 @@ func (w *world) start(fill bool) {
 	cfg := Config{
 		DataDir: filepath.Join(w.dir, "data"), RunDir: filepath.Join(w.dir, "run"), Fill: fill, Graduate: w.graduate,
 		Content: content.Default(), FUSE: fuse.Default(), Grace: 10 * time.Second,
+		KernelTree: !w.fuseOnly, Mount: []string{"/proc/self/exe", "mounter"},
 	}
 	client := nodeapi.New(w.socket)
 	var err error
@@ -248,13 +286,16 @@ func (w *world) eventually(what string, done func() bool) {
 	}
 }
 
-func TestLazyThenComplete(t *testing.T) {
-	w := newWorld(t, 6<<20, 40<<10, 9<<20)
+func TestLazyThenComplete(t *testing.T) { bothViews(t, testLazyThenComplete, 6<<20, 40<<10, 9<<20) }
+
+func testLazyThenComplete(w *world) {
+	t := w.T
 	w.start(false)
 	dir := w.mkdir("ro")
 	if err := w.mount(MountRequest{Target: dir}); err != nil {
 		t.Fatal(err)
 	}
+	w.isLazy(dir)
 	if s := w.status(); s.State != StateLazy || s.Present != 0 || !s.Pinned || s.Objects != 3 {
 		t.Errorf("status %+v", s)
 	}
@@ -286,8 +327,10 @@ func TestLazyThenComplete(t *testing.T) {
 
 // Reads wait while the peer is away, and go on when it is back; what is here is
 // served meanwhile, also by a daemon that started without the peer.
-func TestPeerAway(t *testing.T) {
-	w := newWorld(t, 5<<20, 1<<20)
+func TestPeerAway(t *testing.T) { bothViews(t, testPeerAway, 5<<20, 1<<20) }
+
+func testPeerAway(w *world) {
+	t := w.T
 	w.start(false)
 	dir := w.mkdir("ro")
 	if err := w.mount(MountRequest{Target: dir}); err != nil {
@@ -357,8 +400,10 @@ func TestFillAndEvents(t *testing.T) {
 	})
 }
 
-func TestWritable(t *testing.T) {
-	w := newWorld(t, 1<<20)
+func TestWritable(t *testing.T) { bothViews(t, testWritable, 1<<20) }
+
+func testWritable(w *world) {
+	t := w.T
 	w.start(true)
 	dir, scratch := w.mkdir("rw"), w.mkdir("scratch")
 	if err := w.mount(MountRequest{Target: dir, Writable: true, Scratch: scratch}); err != nil {
@@ -387,8 +432,10 @@ func TestWritable(t *testing.T) {
 }
 
 // An image that is in use does not keep the daemon from ending.
-func TestStopWhileInUse(t *testing.T) {
-	w := newWorld(t, 1<<20)
+func TestStopWhileInUse(t *testing.T) { bothViews(t, testStopWhileInUse, 1<<20) }
+
+func testStopWhileInUse(w *world) {
+	t := w.T
 	w.start(true)
 	dir := w.mkdir("ro")
 	if err := w.mount(MountRequest{Target: dir}); err != nil {

@@ -83,6 +83,9 @@ func newName() string { return strings.ToLower(rand.Text()[:16]) }
 // open has the peer bring the image's tree. An image that is mounted already
 // needs no peer.
 func (d *Daemon) open(ctx context.Context, r MountRequest, tell func(nodeapi.Progress)) (*nodeapi.Image, error) {
+	if d.cfg.KernelTree {
+		d.mounter.Expect()
+	}
 	opened, err := d.peer.Open(ctx, nodeapi.OpenRequest{Image: r.Image, Platform: r.Platform, Authorization: r.Authorization}, tell)
 	if err == nil {
 		return opened, d.learnStore(ctx)
@@ -166,12 +169,14 @@ func (d *Daemon) newID() uint32 {
 
 // attach makes a recorded mount. d.mu is held.
 func (d *Daemon) attach(im *image, m Mount) error {
-	source := d.imageDir(im.record)
+	var source string
 	if m.Native {
 		if err := d.mustGraduate(d.ctx, im); err != nil {
 			return err
 		}
 		source = d.nativeDir(im.record)
+	} else {
+		source = d.lazyDir(im)
 	}
 	if !m.Writable() {
 		return mountpoint.Bind(source, m.Target, m.Owners)

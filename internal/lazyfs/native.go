@@ -70,7 +70,7 @@ func (d *Daemon) graduate(im *image) (bool, error) {
 	for i, device := range im.tree.devices {
 		devices[i] = diskstore.Path(store, device.Object)
 	}
-	if err := erofs.Mount(diskstore.Path(store, im.record.Image.Tree), devices, dir); err != nil {
+	if err := erofs.Mount(diskstore.Path(store, im.record.Image.Tree), devices, d.cfg.FUSE.ReadAhead, dir); err != nil {
 		return false, err
 	}
 	im.native = true
@@ -91,18 +91,20 @@ func (d *Daemon) root(im *image) (dir string, native bool) {
 			d.log.Warn("the kernel cannot serve the image itself; it is served by this daemon", "image", im.record.Image.Reference, "error", err)
 		}
 	}
-	return d.imageDir(im.record), false
+	return d.lazyDir(im), false
 }
 
 // adoptNative takes over what an earlier daemon had the kernel serve. d.mu is held.
 func (d *Daemon) adoptNative(im *image) {
-	mounted, err := mountpoint.At(d.nativeDir(im.record))
-	im.native = err == nil && len(mounted) > 0 && mounted[len(mounted)-1].Type == nativeType
+	im.native = mountedErofs(d.nativeDir(im.record))
 }
 
-// retire takes the kernel's view of an image away; who uses it elsewhere keeps it.
+// retire takes the kernel's views of an image away; who uses one elsewhere keeps it.
 func (d *Daemon) retire(r *Record) error {
-	dir := d.nativeDir(r)
+	return errors.Join(retireDir(d.treeDir(r)), retireDir(d.nativeDir(r)))
+}
+
+func retireDir(dir string) error {
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -118,19 +120,17 @@ func (d *Daemon) retire(r *Record) error {
 // shows tells whether what is mounted is the mount m: an overlay on the image's
 // view, or that view itself. Of views that FUSE serves only the living one counts.
 func (d *Daemon) shows(mounted mountpoint.Mount, m Mount) bool {
-	root := d.nativeRoot()
-	if !m.Native {
-		if root = d.mountDir(); !d.tookOver {
-			return false
-		}
+	if !m.Native && !d.tookOver {
+		return false
 	}
-	switch {
-	case m.Writable():
-		return mounted.Type == "overlay" && strings.Contains(mounted.Super, root)
-	case m.Native:
-		return mounted.Type == nativeType
+	roots := []string{d.mountDir(), d.treeRoot()}
+	if m.Native {
+		roots = []string{d.nativeRoot()}
 	}
-	return d.session.is(mounted)
+	if m.Writable() {
+		return mounted.Type == "overlay" && slices.ContainsFunc(roots, func(root string) bool { return strings.Contains(mounted.Super, root+"/") })
+	}
+	return mounted.Type == nativeType || !m.Native && d.session.is(mounted)
 }
 
 // retireUnknown takes away what no record speaks of, such as that of a record
@@ -138,29 +138,31 @@ func (d *Daemon) shows(mounted mountpoint.Mount, m Mount) bool {
 func (d *Daemon) retireUnknown(recorded []*Record) {
 	known := map[string]bool{}
 	for _, r := range recorded {
-		known[d.nativeDir(r)] = true
+		known[d.nativeDir(r)], known[d.treeDir(r)] = true, true
 	}
-	entries, err := os.ReadDir(d.nativeRoot())
-	if err != nil {
-		return // there is none
-	}
-	for _, e := range entries {
-		dir := filepath.Join(d.nativeRoot(), e.Name())
-		if known[dir] {
-			continue
+	for _, root := range []string{d.nativeRoot(), d.treeRoot()} {
+		entries, err := os.ReadDir(root)
+		if err != nil {
+			continue // there is none
 		}
-		if err := errors.Join(mountpoint.Unmount(dir, true), os.Remove(dir)); err != nil {
-			d.log.Warn("taking away a view of an image that nobody knows of", "directory", dir, "error", err)
+		for _, e := range entries {
+			dir := filepath.Join(root, e.Name())
+			if known[dir] {
+				continue
+			}
+			if err := retireDir(dir); err != nil {
+				d.log.Warn("taking away a view of an image that nobody knows of", "directory", dir, "error", err)
+			}
 		}
 	}
 }
 
-// retireIdle is retire of a view that nobody was shown.
+// retireIdle takes a native view away that nobody was shown.
 func (d *Daemon) retireIdle(im *image) error {
 	used := slices.ContainsFunc(im.record.Mounts, func(m Mount) bool { return m.Native })
 	if !im.native || used || len(im.record.Users) > 0 {
 		return nil
 	}
 	im.native = false
-	return d.retire(im.record)
+	return retireDir(d.nativeDir(im.record))
 }

@@ -38,8 +38,10 @@ func (w *world) inNamespace(dir, script string) string {
 
 // An image that is shown as others' own is so lazily and natively, read-only and
 // writable, and again after a restart; nothing is chowned.
-func TestOwners(t *testing.T) {
-	w := newWorld(t, 2<<20, 40<<10)
+func TestOwners(t *testing.T) { bothViews(t, testOwners, 2<<20, 40<<10) }
+
+func testOwners(w *world) {
+	t := w.T
 	if err := os.Chmod(filepath.Dir(w.dir), 0o755); err != nil { // others must get here
 		t.Fatal(err)
 	}

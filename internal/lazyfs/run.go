@@ -17,6 +17,7 @@ import (
 // Close ends a daemon that was not started.
 func (d *Daemon) Close() error {
 	d.stop()
+	d.mounter.Close()
 	d.table.Close()
 	return d.locked.Close()
 }
@@ -106,6 +107,7 @@ func (d *Daemon) restoreImage(r *Record) error {
 		return err
 	}
 	d.adoptNative(im)
+	d.adoptTree(im)
 	for _, m := range r.Mounts {
 		if err := d.reattach(im, m); err != nil {
 			d.log.Error("mounting again what was mounted", "image", m.Reference, "target", m.Target, "error", err)

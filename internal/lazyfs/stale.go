@@ -4,6 +4,7 @@ package lazyfs
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,9 +27,15 @@ func (d *Daemon) clearStale(recorded []*Record) error {
 			targets[m.Target] = true
 		}
 	}
+	trees := map[string]bool{} // devices that read through the file system that went
+	for _, m := range mounts {
+		if filepath.Dir(m.Point) == d.treeRoot() {
+			trees[m.Device], targets[m.Point] = true, true
+		}
+	}
 	var errs []error
 	for _, m := range slices.Backward(mounts) {
-		if !d.stale(m, targets) {
+		if !d.stale(m, targets) && !(targets[m.Point] && trees[m.Device]) {
 			continue
 		}
 		d.log.Info("unmounting what an earlier daemon left", "target", m.Point)
@@ -46,5 +53,5 @@ func (d *Daemon) stale(m mountpoint.Mount, targets map[string]bool) bool {
 	case m.Type == fuseType:
 		return true
 	}
-	return m.Type == "overlay" && strings.Contains(m.Super, d.mountDir())
+	return m.Type == "overlay" && (strings.Contains(m.Super, d.mountDir()+"/") || strings.Contains(m.Super, d.treeRoot()+"/"))
 }

@@ -17,6 +17,7 @@ import (
 // the file system goes. Records stay, for the next start.
 func (d *Daemon) Stop() error {
 	d.stop()
+	d.mounter.Close()
 	if !d.complete.Load() && d.used() && d.session.lasts() {
 		return d.leave()
 	}
@@ -61,6 +62,11 @@ func (d *Daemon) stopAll() error {
 			d.log.Warn("taking away the kernel's view of an image", "image", im.record.Image.Reference, "error", err)
 		}
 	}
+	for _, r := range d.recordsLocked() {
+		if err := d.clearTree(r); err != nil {
+			d.log.Warn("taking away the kernel's view of an image", "image", r.Image.Reference, "error", err)
+		}
+	}
 	if d.native.Load() {
 		if err := d.unmountNative(); err != nil {
 			d.log.Warn("unmounting what the kernel serves itself", "error", err)
@@ -97,8 +103,8 @@ func (d *Daemon) closeFS(busy bool) error {
 	closed := make(chan error, 1)
 	go func() {
 		var err error
-		if !busy {
-			err = d.fs.Close()
+		if !busy { // what others show of it keeps it from being unmounted, not from going from sight
+			err = errors.Join(mountpoint.Unmount(d.mountDir(), true), d.fs.Close())
 		}
 		if busy || err != nil {
 			err = d.fs.Abort()

@@ -29,7 +29,7 @@ func mounted(t *testing.T, m *memory) string {
 	}
 	tree, devices := onDisk(t, m.image(t), m)
 	target := t.TempDir()
-	err := Mount(tree, devices, target)
+	err := Mount(tree, devices, 1<<20, target)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EPERM) {
 		t.Skipf("SKIP: the kernel cannot mount EROFS from files here: %v", err)
 	}
@@ -270,23 +270,23 @@ func TestMountRefuses(t *testing.T) {
 	m := everything(BlockSize)
 	tree, devices := onDisk(t, m.image(t), m)
 	target := t.TempDir()
-	if err := Mount(tree, devices[1:], target); err == nil || !strings.Contains(err.Error(), "objects") {
+	if err := Mount(tree, devices[1:], 1<<20, target); err == nil || !strings.Contains(err.Error(), "objects") {
 		t.Errorf("a device too few: %v", err)
 	}
 	swapped := slices.Clone(devices)
 	swapped[0], swapped[1] = swapped[1], swapped[0]
-	if err := Mount(tree, swapped, target); err == nil || !strings.Contains(err.Error(), "bytes") {
+	if err := Mount(tree, swapped, 1<<20, target); err == nil || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("devices of other sizes: %v", err)
 	}
-	if err := Mount(devices[0], nil, target); !errors.Is(err, ErrCorrupt) {
+	if err := Mount(devices[0], nil, 1<<20, target); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("no image: %v", err)
 	}
-	if err := Mount(tree+"-none", devices, target); !errors.Is(err, os.ErrNotExist) {
+	if err := Mount(tree+"-none", devices, 1<<20, target); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	long := slices.Clone(devices)
 	long[0] = strings.Repeat("/.", 200) + long[0]
-	if err := Mount(tree, long, target); err == nil {
+	if err := Mount(tree, long, 1<<20, target); err == nil {
 		t.Error("a path that the kernel does not take")
 	}
 	if entries, err := os.ReadDir(target); err != nil || len(entries) != 0 {
@@ -377,7 +377,7 @@ func TestMountRefusesShortBlocks(t *testing.T) {
 		t.Error("content differs")
 	}
 	tree, devices := onDisk(t, image, m)
-	if err := Mount(tree, devices, t.TempDir()); !errors.Is(err, errors.ErrUnsupported) {
+	if err := Mount(tree, devices, 1<<20, t.TempDir()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Mount: %v", err)
 	}
 }

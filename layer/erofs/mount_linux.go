@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -14,39 +17,80 @@ import (
 const maxParameter = 256
 
 // Mount has the kernel mount the image at path tree, read-only, on the directory
-// target; devices are the paths of its objects, in the order of its device table.
-// The caller unmounts it. Relative paths count from the working directory; none
-// may be longer than 255 bytes.
+// target, as [Detached] does.
+func Mount(tree string, devices []string, readAhead int64, target string) error {
+	mount, err := Detached(tree, devices, readAhead)
+	if err != nil {
+		return err
+	}
+	defer mount.Close()
+	if err := unix.MoveMount(int(mount.Fd()), "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount image tree on %s: %w", target, err)
+	}
+	return nil
+}
+
+// Detached has the kernel mount the image at path tree, read-only, where nobody sees
+// it yet: move_mount(2) shows it, and without that it ends when the file is closed.
+// devices are the paths of the image's objects, in the order of its device table.
+// Relative paths count from the working directory; none may be longer than 255
+// bytes. readAhead is how far the kernel reads ahead of a sequential reader, in
+// bytes; 0 leaves that to it (128 KiB).
 //
-// The kernel reads the holes of an incomplete object as zeros, without an error.
-// Mount refuses a file of the wrong length, but it cannot tell an incomplete one:
-// mount over complete objects only, and keep their files unchanged while mounted.
-// The mount keeps them open.
+// The kernel reads the holes of a file as zeros, without an error, and Detached
+// refuses a file of the wrong length, but cannot tell an incomplete one: its devices
+// must be complete and keep unchanged while mounted, or belong to a file system
+// that fails, or waits, where bytes are missing. The mount keeps them open. It must
+// not be made by the process that serves such a file system, because that could not
+// be killed while it waits for its own answer.
 //
 // It needs CAP_SYS_ADMIN, and a kernel that mounts EROFS from files (Linux 6.12
 // with CONFIG_EROFS_FS_BACKED_BY_FILE). An error for the lack of kernel support
 // is [errors.ErrUnsupported].
-func Mount(tree string, devices []string, target string) error {
+func Detached(tree string, devices []string, readAhead int64) (*os.File, error) {
 	if err := checkDevices(tree, devices); err != nil {
-		return fmt.Errorf("mount image tree: %w", err)
+		return nil, fmt.Errorf("mount image tree: %w", err)
 	}
 	context, err := unix.Fsopen("erofs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("mount image tree: %w", explainOpen(err))
+		return nil, fmt.Errorf("mount image tree: %w", explainOpen(err))
 	}
 	defer unix.Close(context)
+	before := settings()
 	if err := configure(context, tree, devices); err != nil {
-		return fmt.Errorf("mount image tree %s: %w", tree, err)
+		return nil, fmt.Errorf("mount image tree %s: %w", tree, err)
 	}
+	setReadAhead(before, readAhead)
 	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
 	if err != nil {
-		return fmt.Errorf("mount image tree: fsmount: %w", err)
+		return nil, fmt.Errorf("mount image tree: fsmount: %w", err)
 	}
-	defer unix.Close(mount)
-	if err := unix.MoveMount(mount, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("mount image tree on %s: %w", target, err)
+	return os.NewFile(uintptr(mount), tree), nil
+}
+
+// settings are the kernel's directories of settings, one for each EROFS that is
+// mounted from files. Their numbers say nothing of which is whose.
+func settings() map[string]bool {
+	all := map[string]bool{}
+	found, _ := filepath.Glob("/sys/class/bdi/erofs-*") // the pattern is good
+	for _, dir := range found {
+		all[dir] = true
 	}
-	return nil
+	return all
+}
+
+// setReadAhead sets the read-ahead of the EROFS that was not among those before. If
+// another came at the same time, or the kernel's settings cannot be written here,
+// it stays as it is, which costs speed alone.
+func setReadAhead(before map[string]bool, bytes int64) {
+	mine := settings()
+	maps.DeleteFunc(mine, func(dir string, _ bool) bool { return before[dir] })
+	if bytes == 0 || len(mine) != 1 {
+		return
+	}
+	for dir := range mine {
+		_ = os.WriteFile(dir+"/read_ahead_kb", []byte(strconv.FormatInt(bytes>>10, 10)), 0)
+	}
 }
 
 func configure(context int, tree string, devices []string) error {

@@ -106,7 +106,12 @@ func (s *site) loaded(t *testing.T, l *lazy) (root, boot string) {
 
 func TestKilledDaemonIsNotNoticed(t *testing.T) {
 	s := startSite(t)
-	node := s.lastingNode(t)
+	t.Run("tree", func(t *testing.T) { s.killedDaemon(t, s.lastingNode(t)).noneOpen(t, false) })
+	t.Run("fuse", func(t *testing.T) { s.killedDaemon(t, s.lastingNode(t, fuseAlone())).noneOpen(t, true) })
+}
+
+func (s *site) killedDaemon(t *testing.T, node *lazy) *lazy {
+	t.Helper()
 	root, boot := s.loaded(t, node)
 	before := node.descriptors(t)
 	load := startLoad(t, root, boot)
@@ -132,9 +137,8 @@ func TestKilledDaemonIsNotNoticed(t *testing.T) {
 	if after := node.descriptors(t); after > before+16 {
 		t.Errorf("%d descriptors, not about %d", after, before)
 	}
-	node.noneOpen(t)
 	t.Logf("the holder has %d MiB resident", (&process{cmd: node.cmd}).residentOf(t, node.holders()[0])>>20)
-	node.shutdown(t)
+	return node
 }
 
 // residentOf is VmRSS of a process in bytes.
@@ -172,9 +176,9 @@ func fuseDescriptors(t *testing.T, pid int) (fds []int) {
 	return fds
 }
 
-// noneOpen waits until the table of open files is empty; then the kernel must know
-// of no backing id.
-func (l *lazy) noneOpen(t *testing.T) {
+// noneOpen waits until the table of open files is empty, in which there were some if
+// passed says so; then the kernel must know of no backing id. It ends the daemon.
+func (l *lazy) noneOpen(t *testing.T, passed bool) {
 	t.Helper()
 	const slot, backingClose = 64, 0x4004e502
 	word := func(b []byte, at int) uint64 { return binary.NativeEndian.Uint64(b[8*at:]) }
@@ -189,8 +193,8 @@ func (l *lazy) noneOpen(t *testing.T) {
 		return nil
 	})
 	last := int(word(table, 3))
-	if last == 0 {
-		t.Error("nothing was ever in passthrough")
+	if passed != (last > 0) {
+		t.Errorf("%d files were in passthrough", last)
 	}
 	pid := must(unix.PidfdOpen(l.cmd.Process.Pid, 0))(t)
 	defer unix.Close(pid)
@@ -201,11 +205,12 @@ func (l *lazy) noneOpen(t *testing.T) {
 			t.Errorf("the backing id %d of %d was left: %v", id, last, err)
 		}
 	}
+	l.shutdown(t)
 }
 
 func TestKilledPeerIsNotNoticed(t *testing.T) {
 	s := startSite(t)
-	node := s.lastingNode(t)
+	node := s.lastingNode(t, fuseAlone())
 	root, boot := s.loaded(t, node)
 	load := startLoad(t, root, boot)
 	random := rand.New(rand.NewPCG(5, 2))
@@ -217,8 +222,7 @@ func TestKilledPeerIsNotNoticed(t *testing.T) {
 		node.peer.run(t)
 	}
 	tellPauses(t, "SIGKILL of peer", load.end(t), moments)
-	node.noneOpen(t)
-	node.shutdown(t)
+	node.noneOpen(t, true)
 }
 
 func TestUpgradeIsNotNoticed(t *testing.T) {
@@ -246,8 +250,7 @@ func TestUpgradeIsNotNoticed(t *testing.T) {
 		}
 	}
 	tellPauses(t, "serve --take-over", load.end(t), moments)
-	node.noneOpen(t)
-	node.shutdown(t)
+	node.noneOpen(t, false)
 }
 
 func TestMountsStayWhenTheDaemonEnds(t *testing.T) {

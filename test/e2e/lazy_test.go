@@ -66,6 +66,9 @@ func newLazy(t testing.TB, p *peer, edits ...edit) *lazy {
 // noFill keeps the rest of an image from coming by itself.
 func noFill() edit { return with("fill.enabled", false) }
 
+// fuseAlone has FUSE serve names and attributes, too.
+func fuseAlone() edit { return with("fuse.kernel_tree", false) }
+
 // order gives the running daemon an order by its program.
 func (l *lazy) order(t testing.TB, args ...string) (string, error) {
 	t.Helper()

@@ -66,18 +66,32 @@ func (r *references) listing(t *testing.T, img v1.Image, alone string) (want []t
 	return want, ig
 }
 
-// sameEverywhere mounts an image that the node has nothing of, and again by the
-// kernel when all of it is there.
-func (l *lazy) sameEverywhere(t *testing.T, name string, want []treelist.Entry, ig treelist.Ignore) {
+// views are two daemons beside one peer: the kernel reads the trees of the one's
+// images itself, and FUSE alone serves the other's.
+type views [2]*lazy
+
+func (s *site) views(t *testing.T) views {
 	t.Helper()
-	dir := l.mount(t, name)
+	tree := s.node(t)
+	return views{tree, startLazy(t, tree.peer, fuseAlone())}
+}
+
+// sameEverywhere mounts an image that the node has nothing of, in one way and then
+// in the other, and again by the kernel alone when all of it is there.
+func (v views) sameEverywhere(t *testing.T, name string, want []treelist.Entry, ig treelist.Ignore) {
+	t.Helper()
+	first, second := v[0], v[1]
+	dir := first.mount(t, name)
 	lazily := listing(t, dir)
 	same(t, "the reference", want, lazily, ig)
-	l.untilComplete(t, dir)
-	native := l.mount(t, name, "--native")
+	other := second.mount(t, name)
+	same(t, "the other lazy mount", lazily, listing(t, other), treelist.Ignore{})
+	second.unmount(t, other)
+	first.untilComplete(t, dir)
+	native := first.mount(t, name, "--native")
 	same(t, "the lazy mount", lazily, listing(t, native), treelist.Ignore{})
-	l.unmount(t, native)
-	l.unmount(t, dir)
+	first.unmount(t, native)
+	first.unmount(t, dir)
 }
 
 var encodings = []testimage.Encoding{testimage.Gzip, testimage.Zstd, testimage.Plain}
@@ -89,7 +103,7 @@ func TestLazyTreesOfTheCorpus(t *testing.T) {
 		}
 	})
 	s := startSite(t)
-	node := s.node(t)
+	nodes := s.views(t)
 	refs := startReferences(t)
 	corpus := testimage.Corpus()
 	cases := map[string]testimage.Case{}
@@ -102,7 +116,7 @@ func TestLazyTreesOfTheCorpus(t *testing.T) {
 			img := caseImage(t, c, encodings[i%len(encodings)])
 			name := s.push(t, fmt.Sprintf("corpus/image:%d", i), img)
 			if c.Refused {
-				refused(t, node, name)
+				refused(t, nodes[i%2], name)
 				return
 			}
 			like := c
@@ -110,7 +124,7 @@ func TestLazyTreesOfTheCorpus(t *testing.T) {
 				like = cases[c.Like]
 			}
 			want, ig := refs.listing(t, caseImage(t, like, testimage.Plain), like.Alone)
-			node.sameEverywhere(t, name, want, ig)
+			views{nodes[i%2], nodes[1-i%2]}.sameEverywhere(t, name, want, ig)
 		})
 	}
 }
@@ -142,11 +156,11 @@ func caseImage(t *testing.T, c testimage.Case, enc testimage.Encoding) v1.Image 
 
 func TestLazyTreeOfTheGoToolchain(t *testing.T) {
 	s := startSite(t)
-	node := s.node(t)
+	nodes := s.views(t)
 	img := must(testimage.GoTree(t.Context(), testimage.Gzip))(t)
 	name := s.push(t, "go/tree:v1", img)
 	want, ig := startReferences(t).listing(t, img, "umoci")
-	node.sameEverywhere(t, name, want, ig)
+	nodes.sameEverywhere(t, name, want, ig)
 }
 
 // packages are small ones with all that Debian does: links of both kinds,
@@ -156,10 +170,10 @@ var packages = []string{"base-files", "bash", "libc6", "tzdata", "perl-base", "p
 func TestLazyTreeOfDebianPackages(t *testing.T) {
 	img := debianImage(t)
 	s := startSite(t)
-	node := s.node(t)
+	nodes := s.views(t)
 	name := s.push(t, "debian/packages:v1", img)
 	want, ig := startReferences(t).listing(t, img, "umoci")
-	node.sameEverywhere(t, name, want, ig)
+	nodes.sameEverywhere(t, name, want, ig)
 }
 
 // debianImage has the unchanged content of one package in each layer.

@@ -33,6 +33,8 @@ type Options struct {
 	// Hold is the program that runs holder.Main, and its arguments, the first of which
 	// is the process's name; the socket's path follows them.
 	Hold []string
+	// Mount is, likewise, the program that runs mounter.Main.
+	Mount []string
 	// Guard is, likewise, the program that runs layerstore.Guard.
 	Guard []string
 	// TakeOver has a running daemon end, to go on in its place.
@@ -122,9 +124,9 @@ func takeOver(ctx context.Context, cfg config.Lazyfs, log *slog.Logger) error {
 func lazyfsConfig(cfg config.Lazyfs, o Options) lazyfs.Config {
 	c := lazyfs.Config{
 		DataDir: cfg.DataDir, RunDir: cfg.RunDir, Fill: cfg.Fill.Enabled, Grace: cfg.Shutdown.Grace,
-		Graduate: cfg.Graduation.Enabled,
-		Content:  content.Default(),
-		Resume:   lazyfs.Resume{Enabled: cfg.Resume.Enabled, Patience: cfg.Resume.Patience, Hold: o.Hold},
+		Graduate: cfg.Graduation.Enabled, KernelTree: cfg.FUSE.KernelTree, Mount: o.Mount,
+		Content: content.Default(),
+		Resume:  lazyfs.Resume{Enabled: cfg.Resume.Enabled, Patience: cfg.Resume.Patience, Hold: o.Hold},
 		FUSE: fuse.Config{
 			Passthrough: cfg.FUSE.Passthrough, PassthroughMin: int64(cfg.FUSE.PassthroughMin),
 			MaxRead: int(cfg.FUSE.MaxRead), ReadAhead: int64(cfg.FUSE.ReadAhead), AheadMax: int64(cfg.FUSE.AheadMax),

@@ -54,6 +54,9 @@ func Bind(source, target string, as Owners) error {
 	return move(fd, target)
 }
 
+// Attach shows a mount that nobody sees yet.
+func Attach(mount *os.File, target string) error { return move(int(mount.Fd()), target) }
+
 func move(fd int, target string) error {
 	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return explain("mounting on "+target, err, "")
