@@ -174,8 +174,18 @@ func (e *Engine) Lead(ctx context.Context, src distribution.Source, size int64) 
 	return e.open(ctx, src, size)
 }
 
+// open comes back to an object whose whole just proved wrong, before the caller was
+// given any of it: it is begun anew.
 func (e *Engine) open(ctx context.Context, src distribution.Source, led int64) (distribution.Reader, error) {
-	t, err := e.take(src, led, true)
+	r, err := e.openOnce(ctx, src, led)
+	if errors.Is(err, ErrWhole) {
+		return e.openOnce(ctx, src, led)
+	}
+	return r, err
+}
+
+func (e *Engine) openOnce(ctx context.Context, src distribution.Source, led int64) (distribution.Reader, error) {
+	t, err := e.take(ctx, src, led, true)
 	if err != nil {
 		return nil, err
 	}
@@ -193,18 +203,37 @@ func (e *Engine) open(ctx context.Context, src distribution.Source, led int64) (
 }
 
 // readable tells that readers may come: the size is certain, and what is missing
-// is being fetched. Callers hold mu.
+// is being fetched. When nothing is, but the whole is not proved yet, they wait for
+// that: it takes a moment, and may show that all of it is wrong. Callers hold mu.
 func (t *task) readable() bool {
-	return t.obj != nil && (t.state == done || t.looping && (t.sure || t.list != nil))
+	if t.obj == nil || t.state == done {
+		return t.obj != nil
+	}
+	unproved := t.list == nil && t.missing(0) == t.have.Len()
+	return t.looping && (t.sure || t.list != nil) && !unproved
 }
 
 // take finds or makes the task, with one more reader on it, who wants the whole
-// or parts, and its loop.
-func (e *Engine) take(src distribution.Source, led int64, whole bool) (*task, error) {
+// or parts, and its loop. It waits for one that failed to leave.
+func (e *Engine) take(ctx context.Context, src distribution.Source, led int64, whole bool) (*task, error) {
+	for {
+		t, leaving, err := e.tryTake(src, led, whole)
+		if leaving == nil {
+			return t, err
+		}
+		select {
+		case <-leaving:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (e *Engine) tryTake(src distribution.Source, led int64, whole bool) (_ *task, leaving <-chan struct{}, _ error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ctx.Err() != nil {
-		return nil, errStopped
+		return nil, nil, errStopped
 	}
 	t := e.tasks[src.Digest]
 	if t == nil {
@@ -213,6 +242,9 @@ func (e *Engine) take(src distribution.Source, led int64, whole bool) (*task, er
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.state == failed {
+		return nil, t.gone, nil
+	}
 	t.refs++
 	t.reading++
 	t.everything = t.everything || whole
@@ -223,14 +255,14 @@ func (e *Engine) take(src distribution.Source, led int64, whole bool) (*task, er
 		if err != nil {
 			t.refs--
 			t.reading--
-			return nil, fmt.Errorf("%w: %w", errStore, err)
+			return nil, nil, fmt.Errorf("%w: %w", errStore, err)
 		}
 		t.attach(obj)
 	}
 	if t.state != done {
 		e.begin(t)
 	}
-	return t, nil
+	return t, nil, nil
 }
 
 // begin starts the task's loop if it does not run. Callers hold the task's mu.
@@ -274,8 +306,14 @@ func (e *Engine) resident(id chunk.Digest) (*task, error) {
 func (e *Engine) forget(t *task) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.forgetLocked(t)
+}
+
+// forgetLocked is forget. Callers hold e.mu.
+func (e *Engine) forgetLocked(t *task) {
 	if e.tasks[t.id] == t {
 		delete(e.tasks, t.id)
+		close(t.gone)
 	}
 }
 
@@ -292,9 +330,7 @@ func (e *Engine) sweep(t *task) {
 		return
 	}
 	t.swept = true
-	if e.tasks[t.id] == t {
-		delete(e.tasks, t.id)
-	}
+	e.forgetLocked(t)
 	if t.size >= 0 || t.err != nil {
 		e.remember(t.explain())
 	}

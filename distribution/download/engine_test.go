@@ -198,6 +198,87 @@ func TestOriginThatKeepsBreakingIsAnError(t *testing.T) {
 	})
 }
 
+// Nobody joins an object that is all here and not proved yet.
+func TestReadersWaitForTheProof(t *testing.T) {
+	content := bytesOf(5 << 20)
+	e := alone(t, &registry{content: content}, memstore.New(0))
+	defer e.Close()
+	x := inStore(t, e, content)
+	x.looping, x.sure = true, true
+	if x.readable() {
+		t.Error("readers may come before the whole is proved")
+	}
+	x.list = &chunk.List{}
+	if !x.readable() {
+		t.Error("readers may not come although it is proved")
+	}
+	x.list = nil
+	x.held.Clear(3)
+	if !x.readable() {
+		t.Error("readers may not come while it is fetched")
+	}
+	x.looping = false
+}
+
+// inStore is a task of an object that the store has, in the engine.
+func inStore(t *testing.T, e *Engine, content []byte) *task {
+	t.Helper()
+	x := newTask(e, chunk.SumBytes(content))
+	obj, err := e.deps.Store.Create(x.id, int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := obj.WriteAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
+	for c := range chunk.Count(int64(len(content))) {
+		begin := int64(c) * chunk.Size
+		if err := obj.Put(c, chunk.SumBlocks(content[begin:begin+chunk.Length(int64(len(content)), c)])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.attach(obj)
+	e.tasks[x.id] = x
+	return x
+}
+
+// The next task of an object whose whole proved wrong begins when nothing of the
+// wrong bytes is in the store, and nobody writes any more.
+func TestNothingOfAWrongWholeIsSeenAgain(t *testing.T) {
+	r := &registry{content: bytesOf(5 << 20)}
+	e := alone(t, r, memstore.New(0))
+	defer e.Close()
+	x := inStore(t, e, r.content)
+	f := &fetch{cancel: func(error) {}}
+	x.fetches[f] = struct{}{}
+	x.fail(ErrWhole, true)
+	if n := x.obj.Have().Count(); n != 0 {
+		t.Errorf("%d chunks are left in the store", n)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		got, err := read(t, e, from(r, ""), 0, -1)
+		if err == nil && !bytes.Equal(got, r.content) {
+			err = errors.New("other bytes")
+		}
+		opened <- err
+	}()
+	_, leaving, err := e.tryTake(from(r, ""), -1, true)
+	if leaving != x.gone || err != nil {
+		t.Errorf("the next begins beside a fetch of the last (%v)", err)
+	}
+	x.mu.Lock()
+	delete(x.fetches, f)
+	x.mu.Unlock()
+	x.leave()
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	if err := x.obj.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnotherCallersCredentialsAreUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{content: bytesOf(9 << 20), refuse: "Bearer expired"}

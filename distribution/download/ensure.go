@@ -15,7 +15,7 @@ import (
 // It asks for nothing beyond the bytes. What is less urgent gives way to what is
 // more, in any object.
 func (e *Engine) Ensure(ctx context.Context, src distribution.Source, off, n int64, p distribution.Priority) (*chunk.Bitmap, error) {
-	t, err := e.take(src, -1, false)
+	t, err := e.take(ctx, src, -1, false)
 	if err != nil {
 		return nil, err
 	}

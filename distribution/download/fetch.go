@@ -381,6 +381,7 @@ func (t *task) landed(f *fetch, err error) {
 	} else {
 		t.judge(f, err, bytes, now)
 	}
+	t.leave()
 	t.poke()
 }
 

@@ -33,6 +33,7 @@ type task struct {
 	log    *slog.Logger
 	opened time.Time
 	wake   chan struct{} // the loop looks again; holds at most one
+	gone   chan struct{} // closed when the engine has it no more
 	openMu sync.Mutex    // held while the blob is opened at the origin
 
 	mu      sync.Mutex
@@ -102,7 +103,7 @@ func newTask(e *Engine, id chunk.Digest) *task {
 	now := time.Now()
 	return &task{
 		e: e, id: id, log: e.log.With("object", id.String()), opened: now, progress: now, idle: now,
-		wake: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}, size: -1,
+		wake: make(chan struct{}, 1), gone: make(chan struct{}), waiters: map[*waiter]struct{}{}, size: -1,
 		links:   map[distribution.NodeID]*link{},
 		fetches: map[*fetch]struct{}{}, readers: map[*reader]struct{}{},
 	}
@@ -224,9 +225,12 @@ func (t *task) finishIfWhole() {
 }
 
 // fail ends the task. What the store has stays there unless wrong says that
-// the whole is not what its name says.
+// the whole is not what its name says: then nothing of it may be seen by the next
+// task, which begins when all that this one was fetching has come to its end.
 func (t *task) fail(err error, wrong bool) {
-	t.e.forget(t)
+	if !wrong {
+		t.e.forget(t)
+	}
 	t.mu.Lock()
 	if t.state == done || t.state == failed {
 		t.mu.Unlock()
@@ -236,14 +240,12 @@ func (t *task) fail(err error, wrong bool) {
 	for f := range t.fetches {
 		f.cancel(err)
 	}
-	obj := t.obj
+	if wrong && t.obj != nil {
+		t.void()
+	}
 	t.signal()
 	t.mu.Unlock()
-	if wrong && obj != nil {
-		for c := range chunk.Count(obj.Size()) {
-			_ = obj.Drop(c)
-		}
-	}
+	t.leave()
 	if !errors.Is(err, errStopped) {
 		t.log.Warn("object cannot be had", "error", err)
 		if t.e.deps.Observer != nil {
@@ -251,6 +253,16 @@ func (t *task) fail(err error, wrong bool) {
 		}
 	}
 	t.poke()
+}
+
+// leave makes room for the next task once a failed one writes nothing any more.
+func (t *task) leave() {
+	t.mu.Lock()
+	ended := t.state == failed && len(t.fetches) == 0
+	t.mu.Unlock()
+	if ended {
+		t.e.forget(t)
+	}
 }
 
 // release gives back a reference. A task that nobody uses any more ends at
