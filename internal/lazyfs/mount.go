@@ -83,9 +83,6 @@ func newName() string { return strings.ToLower(rand.Text()[:16]) }
 // open has the peer bring the image's tree. An image that is mounted already
 // needs no peer.
 func (d *Daemon) open(ctx context.Context, r MountRequest, tell func(nodeapi.Progress)) (*nodeapi.Image, error) {
-	if d.cfg.KernelTree {
-		d.mounter.Expect()
-	}
 	opened, err := d.peer.Open(ctx, nodeapi.OpenRequest{Image: r.Image, Platform: r.Platform, Authorization: r.Authorization}, tell)
 	if err == nil {
 		return opened, d.learnStore(ctx)

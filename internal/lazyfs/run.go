@@ -35,6 +35,11 @@ func (d *Daemon) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.cfg.KernelTree {
+		if err := d.mounter.Start(); err != nil {
+			d.log.Warn("images are mounted more slowly than they could be", "error", err)
+		}
+	}
 	if d.tookOver = d.resume(recorded); !d.tookOver {
 		if err := d.mountAnew(recorded); err != nil {
 			return err

@@ -21,12 +21,8 @@ import (
 // socketFD is where the process finds its end of the connection.
 const socketFD = 3
 
-const (
-	// idle is how long a process without work stays.
-	idle = 30 * time.Second
-	// patience bounds a mount. Nothing in it waits for a network.
-	patience = 30 * time.Second
-)
+// patience bounds a mount. Nothing in it waits for a network.
+const patience = 30 * time.Second
 
 // Order is one mount.
 type Order struct {
@@ -49,7 +45,6 @@ type Mounter struct {
 
 	mu     sync.Mutex    // held during a mount
 	conn   *net.UnixConn // nil while no process runs
-	timer  *time.Timer   // ends it
 	closed bool
 }
 
@@ -57,13 +52,15 @@ type Mounter struct {
 // the process's name.
 func New(program ...string) *Mounter { return &Mounter{program: program} }
 
-// Expect starts the process, in the background, for a mount that is about to come.
-func (m *Mounter) Expect() {
-	go func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		_ = m.ready() // Mount tells
-	}()
+// Start starts the process, so that the first mount need not wait for it. Mount does
+// so if need be.
+func (m *Mounter) Start() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.ready(); err != nil {
+		return fmt.Errorf("starting the process that mounts: %w", err)
+	}
+	return nil
 }
 
 // Mount mounts, and gives a descriptor of the mount, which nobody sees yet.
@@ -111,28 +108,16 @@ func (m *Mounter) ready() error {
 		return net.ErrClosed
 	}
 	if m.conn != nil {
-		m.timer.Reset(idle)
 		return nil
 	}
-	conn, err := start(m.program)
-	if err != nil {
-		return err
-	}
-	m.conn = conn
-	m.timer = time.AfterFunc(idle, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.conn == conn {
-			m.stop()
-		}
-	})
-	return nil
+	var err error
+	m.conn, err = start(m.program)
+	return err
 }
 
 // stop ends the process. m.mu is held.
 func (m *Mounter) stop() {
 	if m.conn != nil {
-		m.timer.Stop()
 		m.conn.Close()
 		m.conn = nil
 	}

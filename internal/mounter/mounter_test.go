@@ -102,7 +102,9 @@ func TestMounts(t *testing.T) {
 	content := bytes.Repeat([]byte("content "), 1024)
 	o := order(t, content)
 	m := New("/proc/self/exe", "mounter")
-	m.Expect()
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		mount, err := m.Mount(o)
 		if err != nil {
