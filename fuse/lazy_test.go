@@ -17,17 +17,22 @@ import (
 	"github.com/shoal-project/shoal/chunk"
 )
 
-func lazyMount(t *testing.T, cfg Config, gated bool) (*FS, *Image, *memory, []byte, string) {
-	tr := newTree()
-	data := noise(1, 2*chunk.Size)
-	tr.file("f", data)
-	m := newMemory(t, data)
+// lazyImage has one file, "f", of which nothing is here.
+func lazyImage(t *testing.T, cfg Config, gated bool) (f *FS, im *Image, m *memory, tr *tree, img string) {
+	tr = newTree()
+	tr.file("f", noise(1, 2*chunk.Size))
+	m = newMemory(t, tr.objects...)
 	m.lazy = true
 	if gated {
 		m.gate = make(chan struct{})
 	}
-	f, im, img := withImage(t, cfg, tr, m)
-	return f, im, m, data, img + "/f"
+	f, im, img = withImage(t, cfg, tr, m)
+	return f, im, m, tr, img
+}
+
+func lazyMount(t *testing.T, cfg Config, gated bool) (*FS, *Image, *memory, []byte, string) {
+	f, im, m, tr, img := lazyImage(t, cfg, gated)
+	return f, im, m, tr.at("f").data, img + "/f"
 }
 
 func TestKernelManyReadersOneFetch(t *testing.T) {

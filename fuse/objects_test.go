@@ -3,7 +3,6 @@
 package fuse
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,18 +63,12 @@ func TestKernelTreeOverObjects(t *testing.T) {
 	var all map[string]found
 	run(t, &all, "walk", root)
 	want := 0
-	var compare func(path string, i int)
-	compare = func(path string, i int) {
+	tr.walk(func(path string, n *treeNode) {
 		want++
-		n := tr.nodes[i]
 		counted := *n
 		counted.content.Holes = nil // the kernel's EROFS counts holes as blocks
-		compareFound(t, path, &counted, all[strings.ToValidUTF8(path, "\ufffd")])
-		for _, name := range slices.Sorted(maps.Keys(n.children)) {
-			compare(strings.TrimPrefix(path+"/"+name, "/"), n.children[name])
-		}
-	}
-	compare("", 0)
+		compareFound(t, path, &counted, all[path])
+	})
 	if len(all) != want {
 		t.Errorf("%d names, not %d", len(all), want)
 	}
@@ -99,16 +92,8 @@ func TestKernelTreeUnderOverlays(t *testing.T) {
 
 // lazyTree is lazyMount, by the kernel's reading of the tree.
 func lazyTree(t *testing.T, cfg Config, gated bool) (*Image, *memory, []byte, string) {
-	tr := newTree()
-	data := noise(1, 2*chunk.Size)
-	tr.file("f", data)
-	m := newMemory(t, data)
-	m.lazy = true
-	if gated {
-		m.gate = make(chan struct{})
-	}
-	_, im, img := withImage(t, cfg, tr, m)
-	return im, m, data, kernelTree(t, tr, img) + "/f"
+	_, im, m, tr, img := lazyImage(t, cfg, gated)
+	return im, m, tr.at("f").data, kernelTree(t, tr, img) + "/f"
 }
 
 func TestKernelTreeKilledReader(t *testing.T) {

@@ -4,6 +4,7 @@ package fuse
 
 import (
 	"bytes"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -123,6 +124,19 @@ func (t *tree) file(path string, data []byte) *treeNode {
 		n.content.Holes = holes
 	}
 	return n
+}
+
+// walk visits every name, parents first; paths are as JSON can say them.
+func (t *tree) walk(visit func(path string, n *treeNode)) {
+	var below func(path string, i int)
+	below = func(path string, i int) {
+		n := t.nodes[i]
+		visit(strings.ToValidUTF8(path, "\ufffd"), n)
+		for _, name := range slices.Sorted(maps.Keys(n.children)) {
+			below(strings.TrimPrefix(path+"/"+name, "/"), n.children[name])
+		}
+	}
+	below("", 0)
 }
 
 func (t *tree) link(path, existing string) {

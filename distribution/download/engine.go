@@ -206,11 +206,13 @@ func (e *Engine) openOnce(ctx context.Context, src distribution.Source, led int6
 // is being fetched. When nothing is, but the whole is not proved yet, they wait for
 // that: it takes a moment, and may show that all of it is wrong. Callers hold mu.
 func (t *task) readable() bool {
-	if t.obj == nil || t.state == done {
-		return t.obj != nil
+	switch {
+	case t.obj == nil:
+		return false
+	case t.state == done:
+		return true
 	}
-	unproved := t.list == nil && t.missing(0) == t.have.Len()
-	return t.looping && (t.sure || t.list != nil) && !unproved
+	return t.looping && (t.list != nil || t.sure && t.missing(0) < t.have.Len())
 }
 
 // take finds or makes the task, with one more reader on it, who wants the whole

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/shoal-project/shoal/internal/passfd"
@@ -50,7 +49,7 @@ func start(path, program string, args []string) (*Holder, error) {
 		return nil, err
 	}
 	defer socket.Close()
-	process, err := spawn(socket, program, args)
+	process, err := passfd.Spawn(socket, program, args)
 	if err != nil {
 		return nil, err
 	}
@@ -62,20 +61,6 @@ func start(path, program string, args []string) (*Holder, error) {
 	}
 	h.process = process
 	return h, nil
-}
-
-// spawn starts a process that the end of this one's session, terminal or directory
-// does not concern.
-func spawn(socket *os.File, program string, args []string) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	return os.StartProcess(program, args, &os.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []*os.File{null, null, null, socket},
-		Sys: &syscall.SysProcAttr{Setsid: true},
-	})
 }
 
 // Dial reaches the holder that an earlier process started.

@@ -14,9 +14,6 @@ import (
 	"github.com/shoal-project/shoal/internal/passfd"
 )
 
-// listenerFD is where the process that starts a holder leaves the socket.
-const listenerFD = 3
-
 // unused is how long a holder that was given nothing stays.
 const unused = 30 * time.Second
 
@@ -24,7 +21,7 @@ const unused = 30 * time.Second
 // path is where the socket is; rest is called whenever there is nothing to do, which
 // may be so for weeks.
 func Main(path string, rest func()) error {
-	file := os.NewFile(listenerFD, "socket")
+	file := os.NewFile(passfd.SocketFD, "socket")
 	l, err := net.FileListener(file)
 	if err != nil {
 		return fmt.Errorf("holding the file system: %w; `lazyfs serve` starts this by itself", err)

@@ -74,8 +74,8 @@ func (d *Daemon) clearTree(r *Record) error {
 	var err error
 	if d.images[r.Image.Tree] == nil {
 		for _, m := range r.Mounts {
-			mounted, failed := mountpoint.At(m.Target)
-			if failed == nil && !m.Native && len(mounted) > 0 && d.shows(mounted[len(mounted)-1], m) {
+			mounted, there, failed := mountpoint.Topmost(m.Target)
+			if there && !m.Native && d.shows(mounted, m) {
 				failed = mountpoint.Unmount(m.Target, true)
 			}
 			err = errors.Join(err, failed)
@@ -85,6 +85,6 @@ func (d *Daemon) clearTree(r *Record) error {
 }
 
 func mountedErofs(dir string) bool {
-	mounted, err := mountpoint.At(dir)
-	return err == nil && len(mounted) > 0 && mounted[len(mounted)-1].Type == nativeType
+	m, _, err := mountpoint.Topmost(dir)
+	return err == nil && m.Type == nativeType
 }

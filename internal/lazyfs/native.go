@@ -123,14 +123,15 @@ func (d *Daemon) shows(mounted mountpoint.Mount, m Mount) bool {
 	if !m.Native && !d.tookOver {
 		return false
 	}
-	roots := []string{d.mountDir(), d.treeRoot()}
-	if m.Native {
-		roots = []string{d.nativeRoot()}
-	}
 	if m.Writable() {
-		return mounted.Type == "overlay" && slices.ContainsFunc(roots, func(root string) bool { return strings.Contains(mounted.Super, root+"/") })
+		return m.Native && stacked(mounted, d.nativeRoot()) || !m.Native && stacked(mounted, d.mountDir(), d.treeRoot())
 	}
 	return mounted.Type == nativeType || !m.Native && d.session.is(mounted)
+}
+
+// stacked tells an overlay on an image's view below one of the directories.
+func stacked(m mountpoint.Mount, roots ...string) bool {
+	return m.Type == "overlay" && slices.ContainsFunc(roots, func(root string) bool { return strings.Contains(m.Super, root+"/") })
 }
 
 // retireUnknown takes away what no record speaks of, such as that of a record

@@ -126,9 +126,9 @@ func (d *Daemon) restoreImage(r *Record) error {
 
 // reattach makes a recorded mount again, unless something else has its place.
 func (d *Daemon) reattach(im *image, m Mount) error {
-	mounted, err := mountpoint.At(m.Target)
-	if err == nil && len(mounted) > 0 {
-		if d.shows(mounted[len(mounted)-1], m) {
+	mounted, there, err := mountpoint.Topmost(m.Target)
+	if there {
+		if d.shows(mounted, m) {
 			return nil
 		}
 		err = fmt.Errorf("something else is mounted on %s now", m.Target)

@@ -120,8 +120,8 @@ func (s *session) take(mountDir string) (*os.File, error) {
 
 // shows tells whether the file system of the session is mounted last at a directory.
 func (s *session) shows(dir string) bool {
-	mounted, err := mountpoint.At(dir)
-	return err == nil && len(mounted) > 0 && s.is(mounted[len(mounted)-1])
+	m, _, err := mountpoint.Topmost(dir)
+	return err == nil && s.is(m)
 }
 
 func (s *session) is(m mountpoint.Mount) bool {

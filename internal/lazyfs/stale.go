@@ -6,7 +6,6 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/shoal-project/shoal/internal/lazyfs/mountpoint"
 )
@@ -35,7 +34,7 @@ func (d *Daemon) clearStale(recorded []*Record) error {
 	}
 	var errs []error
 	for _, m := range slices.Backward(mounts) {
-		if !d.stale(m, targets) && !(targets[m.Point] && trees[m.Device]) {
+		if !d.stale(m, targets, trees) {
 			continue
 		}
 		d.log.Info("unmounting what an earlier daemon left", "target", m.Point)
@@ -44,14 +43,9 @@ func (d *Daemon) clearStale(recorded []*Record) error {
 	return errors.Join(errs...)
 }
 
-func (d *Daemon) stale(m mountpoint.Mount, targets map[string]bool) bool {
-	switch {
-	case m.Point == d.mountDir():
-		return true
-	case !targets[m.Point]:
-		return false
-	case m.Type == fuseType:
-		return true
+func (d *Daemon) stale(m mountpoint.Mount, targets, trees map[string]bool) bool {
+	if !targets[m.Point] {
+		return m.Point == d.mountDir()
 	}
-	return m.Type == "overlay" && (strings.Contains(m.Super, d.mountDir()+"/") || strings.Contains(m.Super, d.treeRoot()+"/"))
+	return m.Type == fuseType || trees[m.Device] || stacked(m, d.mountDir(), d.treeRoot())
 }

@@ -18,9 +18,6 @@ import (
 	"github.com/shoal-project/shoal/layer/erofs"
 )
 
-// socketFD is where the process finds its end of the connection.
-const socketFD = 3
-
 // patience bounds a mount. Nothing in it waits for a network.
 const patience = 30 * time.Second
 
@@ -57,10 +54,7 @@ func New(program ...string) *Mounter { return &Mounter{program: program} }
 func (m *Mounter) Start() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.ready(); err != nil {
-		return fmt.Errorf("starting the process that mounts: %w", err)
-	}
-	return nil
+	return m.ready()
 }
 
 // Mount mounts, and gives a descriptor of the mount, which nobody sees yet.
@@ -68,7 +62,7 @@ func (m *Mounter) Mount(o Order) (*os.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.ready(); err != nil {
-		return nil, fmt.Errorf("starting the process that mounts: %w", err)
+		return nil, err
 	}
 	var a answer
 	mount, err := m.ask(o, &a)
@@ -110,9 +104,12 @@ func (m *Mounter) ready() error {
 	if m.conn != nil {
 		return nil
 	}
-	var err error
-	m.conn, err = start(m.program)
-	return err
+	conn, err := start(m.program)
+	if err != nil {
+		return fmt.Errorf("starting the process that mounts: %w", err)
+	}
+	m.conn = conn
+	return nil
 }
 
 // stop ends the process. m.mu is held.
@@ -131,14 +128,7 @@ func start(program []string) (*net.UnixConn, error) {
 	ours, theirs := os.NewFile(uintptr(pair[0]), "mounter"), os.NewFile(uintptr(pair[1]), "mounter")
 	defer ours.Close()
 	defer theirs.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	process, err := os.StartProcess(program[0], program[1:], &os.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []*os.File{null, null, null, theirs},
-	})
+	process, err := passfd.Spawn(theirs, program[0], program[1:])
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +152,7 @@ func connection(file *os.File) (*net.UnixConn, error) {
 // Main is the process: it mounts what it is told to, until the connection ends.
 // rest is called whenever there is nothing to do.
 func Main(rest func()) error {
-	file := os.NewFile(socketFD, "socket")
+	file := os.NewFile(passfd.SocketFD, "socket")
 	conn, err := connection(file)
 	if err != nil {
 		return fmt.Errorf("mounting for a daemon: %w; `lazyfs serve` starts this by itself", err)

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package passfd exchanges JSON datagrams between processes of one program, over Unix
-// sockets of type SOCK_SEQPACKET, with an open file beside a message where it has
-// one to give.
+// Package passfd starts processes of this program that work for it, and exchanges JSON
+// datagrams with them over Unix sockets of type SOCK_SEQPACKET, with an open file
+// beside a message where it has one to give.
 //
 // It bounds what it reads, and closes what comes unasked for. It knows nothing of
 // what the messages mean.
@@ -13,9 +13,27 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// SocketFD is where a process that [Spawn] started finds its socket.
+const SocketFD = 3
+
+// Spawn starts a process with nothing open but a socket. The end of this one's session,
+// terminal or directory does not concern it. args begin with its name.
+func Spawn(socket *os.File, program string, args []string) (*os.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	return os.StartProcess(program, args, &os.ProcAttr{
+		Dir: "/", Env: os.Environ(), Files: []*os.File{null, null, null, socket},
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+}
 
 // MaxMessage bounds a datagram.
 const MaxMessage = 4 << 10

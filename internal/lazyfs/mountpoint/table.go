@@ -42,6 +42,15 @@ func At(dir string) ([]Mount, error) {
 	return found, err
 }
 
+// Topmost is the mount that is seen at dir; false if there is none.
+func Topmost(dir string) (Mount, bool, error) {
+	mounted, err := At(dir)
+	if err != nil || len(mounted) == 0 {
+		return Mount{}, false, err
+	}
+	return mounted[len(mounted)-1], true, nil
+}
+
 // Below are the mounts at dir and below it.
 func Below(dir string) ([]Mount, error) {
 	all, err := List()
