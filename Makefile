@@ -16,7 +16,7 @@ DEBIAN := gcc libc6-dev erofs-utils busybox-static containerd runc docker.io pod
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test lint unit e2e test-heavy test-kills leaks bench-swarm bench-pull bench-lazy tools deps clean help
+.PHONY: build demo test lint unit e2e test-heavy test-kills bench-swarm bench-pull bench-lazy tools deps clean help
 
 build: ## build the programs into bin/, without cgo
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
@@ -25,7 +25,8 @@ demo: build ## four peers pull an image at once, then it starts lazily; KEEP=1 l
 	$(GO) build -o $(BIN)/demo ./demo
 	$(BIN)/demo -bin $(BIN) -peers $(or $(PEERS),4) -mode $(or $(MODE),supernode) $(if $(KEEP),-keep)
 
-test: build lint unit demo e2e leaks ## everything that must hold, in under 40 minutes on 2 cores
+test: ## everything that must hold, in under 40 minutes on 2 cores
+	./hack/leaks $(MAKE) build lint unit demo e2e
 
 lint: tools ## formatting, vet, staticcheck, layering and the other linters
 	@echo '== gofmt'; unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
@@ -51,9 +52,6 @@ test-heavy: deps build ## mount images of a million entries and of 20 GiB lazily
 
 test-kills: deps build ## kill lazyfs and peer 100 times each under readers of all kinds: 4 minutes
 	$(GO) test -tags e2e -count 1 -timeout 25m -run TestKilled -v ./test/e2e -args -kills 100
-
-leaks: ## nothing of ours may be left running or mounted
-	./hack/leaks
 
 bench-swarm: build ## N hosts of 200 Mbit/s in network namespaces pull at once (root)
 	$(GO) run ./bench/swarm $(ARGS)

@@ -32,8 +32,8 @@ func runSuite(m *testing.M) int {
 		fmt.Printf("SKIP: the end-to-end tests need %s\n", strings.Join(missing, ", "))
 		return 0
 	}
-	// Unix socket paths are bounded, so this is short, and not os.TempDir.
-	scratch, err := os.MkdirTemp("/tmp", "sh-")
+	// Short, for the paths of Unix sockets are bounded.
+	scratch, err := os.MkdirTemp("", "e-")
 	if err != nil {
 		fmt.Println("making the scratch directory:", err)
 		return 1
