@@ -31,7 +31,7 @@ type lives struct {
 	state  string // what the children share
 	device *os.File
 	cmd    *exec.Cmd
-	ended  chan error
+	ended  chan struct{}
 }
 
 const (
@@ -70,7 +70,8 @@ func newLives(t *testing.T, tr *tree, env ...string) *lives {
 // live begins a life, and waits until it serves.
 func (l *lives) live(env ...string) {
 	l.t.Helper()
-	l.cmd = child(l.t, "serve", l.dir, l.state)
+	// It serves on when the test has ended: end waits for what the kernel says then.
+	l.cmd = childUntil(context.Background(), "serve", l.dir, l.state)
 	l.cmd.Env = append(l.cmd.Env, env...)
 	l.cmd.Stderr = os.Stderr
 	if l.device != nil {
@@ -87,11 +88,15 @@ func (l *lives) live(env ...string) {
 	if err != nil {
 		l.t.Fatalf("the server said %q: %v, %v", line, err, l.cmd.Wait())
 	}
-	l.ended = make(chan error, 1)
+	cmd, ended := l.cmd, make(chan struct{})
+	l.ended = ended
 	if l.device == nil {
 		l.take(strings.TrimSpace(line))
 	}
-	go func() { l.ended <- l.cmd.Wait() }()
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
 }
 
 // take copies the child's descriptor of the connection.
@@ -146,15 +151,17 @@ func (l *lives) end() {
 	if l.device == nil {
 		return
 	}
+	defer func() {
+		if err := unix.Unmount(l.dir, unix.MNT_DETACH); err != nil {
+			l.t.Error(err)
+		}
+		l.kill()
+		l.device.Close()
+		l.device = nil
+	}()
 	if !l.t.Failed() {
 		l.noneLeft()
 	}
-	if err := unix.Unmount(l.dir, unix.MNT_DETACH); err != nil {
-		l.t.Error(err)
-	}
-	l.cmd.Process.Kill()
-	l.device.Close()
-	l.device = nil
 }
 
 // noneLeft waits for the table to become empty, upon which the kernel must know of

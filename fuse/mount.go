@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -94,22 +93,13 @@ func (f *FS) requests() *requests { return &requests{refusals: newRefusals(), fs
 
 // connected is the end of every way to a connection.
 func (f *FS) connected(of Session, s *served, device *os.File) {
+	if !touchBuffers(s.Server) {
+		f.log.Warn("go-fuse's buffers have another form; a request that comes while this process is killed may fail")
+	}
 	f.conn.set(of, s.Server, device)
 	if err := setReadAhead(of.Device, f.cfg.ReadAhead); err != nil {
 		f.log.Warn("the kernel's read-ahead stays as it is; sequential reads will be slower", "error", err)
 	}
-	touchHeap()
-}
-
-// freshHeap is how much of the heap is touched before requests come.
-const freshHeap = 16 << 20
-
-// touchHeap has the buffers for requests come from memory that was used before.
-// If a process is killed just when the kernel copies a request into a page that it
-// still has to provide, that request fails instead of waiting for the next process.
-func touchHeap() {
-	clear(make([]byte, freshHeap))
-	runtime.GC()
 }
 
 // options are what the kernel is told at the start, and must be the same in a

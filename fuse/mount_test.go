@@ -4,6 +4,7 @@ package fuse
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,7 +112,11 @@ func withImage(t *testing.T, cfg Config, tr *tree, c Content) (*FS, *Image, stri
 // child is this binary started again to run one of the children.
 func child(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
+	return childUntil(t.Context(), name, args...)
+}
+
+func childUntil(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+name, "GORACE=atexit_sleep_ms=0")
 	cmd.Dir = "/"
 	return cmd
