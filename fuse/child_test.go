@@ -30,7 +30,7 @@ func runChild(name string, args []string) int {
 		"mmap": childMmap, "runs": childRuns, "change": childChange, "direct": childDirect, "hello": childHello,
 		"exec": childExec, "storm": childStorm, "signals": childSignals, "errno": childErrno, "overlay": childOverlay,
 		"statfs": childStatfs, "twice": childTwice, "handle": childHandle, "access": childAccess,
-		"mapped": childMapped, "kerneltree": childKernelTree, "serve": childServe, "loop": childLoop,
+		"mapped": childMapped, "kerneltree": childKernelTree, "serve": childServe, "loop": childLoop, "crowd": childCrowd,
 	}
 	out, err := children[name](args)
 	if err != nil {
@@ -428,4 +428,20 @@ func threads(t *testing.T, pid int) (tids []int) {
 		}
 	}
 	return tids
+}
+
+// childCrowd reads all files at once.
+func childCrowd(paths []string) (any, error) {
+	errs := make(chan error, len(paths))
+	for _, path := range paths {
+		go func() {
+			_, err := sumOf(path)
+			errs <- err
+		}()
+	}
+	var all error
+	for range paths {
+		all = errors.Join(all, <-errs)
+	}
+	return nil, all
 }

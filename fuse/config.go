@@ -22,8 +22,7 @@ type Config struct {
 	PassthroughMin int64
 
 	// MaxRead is the largest read that the kernel asks for, in bytes. Larger reads
-	// cost less each byte; up to MaxBackground buffers of this size are held while
-	// reads wait for bytes.
+	// cost less each byte; a buffer of this size is held for each read that waits.
 	MaxRead int
 	// ReadAhead is how far the kernel reads ahead of a sequential reader, in bytes.
 	// More hides more delay, and reads more than is wanted of files that are read
@@ -33,8 +32,6 @@ type Config struct {
 	// bytes. The window doubles with every read up to it. It should hold what the
 	// network carries in the time that a request takes, many times over.
 	AheadMax int64
-	// MaxBackground is how many reads ahead the kernel keeps in flight.
-	MaxBackground int
 
 	// Deadline is how long a read waits for bytes that cannot be had now, before
 	// it fails with EIO. Programs take EIO for a broken disk, and a process that
@@ -57,7 +54,6 @@ func Default() Config {
 		MaxRead:        512 << 10,
 		ReadAhead:      1 << 20,
 		AheadMax:       32 << 20,
-		MaxBackground:  128,
 		Deadline:       5 * time.Minute,
 		CacheFor:       24 * time.Hour,
 		IDMapped:       true,
@@ -71,7 +67,6 @@ func (c Config) Validate() error {
 		within("largest read", int64(c.MaxRead), 4<<10, 1<<20),
 		within("read-ahead", c.ReadAhead, 0, 64<<20),
 		within("fetch ahead", c.AheadMax, 0, 1<<30),
-		within("reads in flight", int64(c.MaxBackground), 1, 65535),
 		within("deadline", int64(c.Deadline), 0, int64(24*time.Hour)),
 		within("kernel caching", int64(c.CacheFor), 0, int64(365*24*time.Hour)),
 	)

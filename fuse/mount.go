@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -102,6 +103,12 @@ func (f *FS) connected(of Session, s *served, device *os.File) {
 	}
 }
 
+// maxBackground is how many requests the kernel sends whose senders do not wait by
+// themselves: reads ahead, with which those of waiting readers begin. It is one
+// number for all images: at the end of it, nobody reads anything. So it is the largest
+// that the kernel takes.
+const maxBackground = math.MaxUint16
+
 // options are what the kernel is told at the start, and must be the same in a
 // process that takes the connection over. Access control lists count, as on a
 // disk, at the price of one request for each inode that a stranger opens.
@@ -111,7 +118,7 @@ func (f *FS) connected(of Session, s *served, device *os.File) {
 func (f *FS) options() *gofuse.MountOptions {
 	o := &gofuse.MountOptions{
 		Name: "shoal", FsName: "shoal", AllowOther: true,
-		MaxWrite: f.cfg.MaxRead, MaxBackground: f.cfg.MaxBackground,
+		MaxWrite: f.cfg.MaxRead, MaxBackground: maxBackground,
 		DisableSplice: true, EnableSymlinkCaching: true, EnableAcl: true,
 		IDMappedMount:     f.cfg.IDMapped,
 		ExtraCapabilities: gofuse.CAP_EXPORT_SUPPORT | gofuse.CAP_NO_OPENDIR_SUPPORT,

@@ -3,6 +3,7 @@
 package fuse
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,5 +152,49 @@ func TestObjectsAreApart(t *testing.T) {
 	}
 	if run(t, &names, "names", filepath.Dir(dir)); !slices.Equal(names, []string{"img"}) {
 		t.Errorf("listed: %q", names)
+	}
+}
+
+// Those who wait for the bytes of one image, however many they are, keep nobody from
+// reading what is here of another.
+func TestManyWhoWaitHinderNobody(t *testing.T) {
+	for name, view := range map[string]func(t *testing.T, tr *tree, img string) string{
+		"fuse": func(_ *testing.T, _ *tree, img string) string { return img },
+		"tree": kernelTree,
+	} {
+		t.Run(name, func(t *testing.T) { testManyWhoWait(t, view) })
+	}
+}
+
+func testManyWhoWait(t *testing.T, view func(t *testing.T, tr *tree, img string) string) {
+	const readers = 300
+	waited, present := newTree(), newTree()
+	held := newMemory(t)
+	for i := range readers {
+		o := append(noise(1, 128<<10), byte(i), byte(i>>8))
+		waited.file(fmt.Sprintf("f%d", i), o)
+		held.data[chunk.SumBytes(o)] = o
+	}
+	held.lazy, held.gate = true, make(chan struct{})
+	f, im, img := withImage(t, Default(), waited, held)
+	here := noise(1000, 1<<20)
+	present.file("here", here)
+	if _, err := f.Add(8, "other", present.image(t), newMemory(t, here)); err != nil {
+		t.Fatal(err)
+	}
+	dir, other := view(t, waited, img), view(t, present, filepath.Dir(img)+"/other")
+	var paths []string
+	for i := range readers {
+		paths = append(paths, fmt.Sprintf("%s/f%d", dir, i))
+	}
+	_, crowd := start(t, "crowd", paths...)
+	waitFor(t, func() bool { return len(im.Status().Waits) == readers })
+	var sums map[string]string
+	if run(t, &sums, "sum", other+"/here"); sums[other+"/here"] != hexOf(here) {
+		t.Error("wrong content")
+	}
+	close(held.gate)
+	if out, err := crowd(); err != nil {
+		t.Error(err, out)
 	}
 }

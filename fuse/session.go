@@ -126,10 +126,10 @@ func (f *FS) takeOver(of Session, device *os.File) error {
 func (f *FS) keepSettings(of Config) {
 	mine := f.cfg
 	f.cfg.Passthrough, f.cfg.PassthroughMin, f.cfg.MaxRead = of.Passthrough, of.PassthroughMin, of.MaxRead
-	f.cfg.MaxBackground, f.cfg.IDMapped = of.MaxBackground, of.IDMapped
+	f.cfg.IDMapped = of.IDMapped
 	if f.cfg != mine {
 		f.log.Warn("some settings of the file system have changed; they count when it is next mounted anew, after `lazyfs shutdown`",
-			"settings", "passthrough, passthrough_min, max_read, max_background, idmapped")
+			"settings", "passthrough, passthrough_min, max_read, idmapped")
 	}
 }
 

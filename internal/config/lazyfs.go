@@ -39,7 +39,6 @@ type FUSE struct {
 	MaxRead        Size          `mapstructure:"max_read"`
 	ReadAhead      Size          `mapstructure:"read_ahead"`
 	AheadMax       Size          `mapstructure:"ahead_max"`
-	MaxBackground  int           `mapstructure:"max_background"`
 	Deadline       time.Duration `mapstructure:"deadline"`
 	CacheFor       time.Duration `mapstructure:"cache_for"`
 	IDMapped       bool          `mapstructure:"idmapped"`
@@ -53,7 +52,6 @@ func (f FUSE) Validate() error {
 		within("max_read", f.MaxRead, 4<<10, 1<<20),
 		within("read_ahead", f.ReadAhead, 0, 64<<20),
 		within("ahead_max", f.AheadMax, 0, 1<<30),
-		within("max_background", f.MaxBackground, 1, 65535),
 		within("deadline", f.Deadline, time.Second, 24*time.Hour),
 		within("cache_for", f.CacheFor, 0, 365*24*time.Hour),
 	)
@@ -124,7 +122,7 @@ func DefaultLazyfs() Lazyfs {
 		Peer:    PeerRef{Socket: "/run/shoal/peer.sock"},
 		FUSE: FUSE{
 			Passthrough: true, PassthroughMin: 1 << 20,
-			MaxRead: 512 << 10, ReadAhead: 1 << 20, AheadMax: 32 << 20, MaxBackground: 128,
+			MaxRead: 512 << 10, ReadAhead: 1 << 20, AheadMax: 32 << 20,
 			Deadline: 5 * time.Minute, CacheFor: 24 * time.Hour, IDMapped: true, KernelTree: true,
 		},
 		Fetch:       Fetch{Demand: 64, Ahead: 8},

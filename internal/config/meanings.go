@@ -15,7 +15,6 @@ var Meanings = map[string]string{
 	"fuse.max_read":        "Bytes of the largest single read. More costs less a byte; each read in flight holds a buffer of so much.",
 	"fuse.read_ahead":      "Bytes that the kernel reads ahead of a sequential reader. More hides more delay; it also reads more than is wanted of files that are read here and there.",
 	"fuse.ahead_max":       "Most bytes that are asked of the peer ahead of a sequential reader. It should hold what the network carries in the time of a request, many times over.",
-	"fuse.max_background":  "Reads ahead that the kernel keeps in flight.",
 	"fuse.deadline":        "How long a read waits for bytes that nobody can give now, before it fails with EIO. Programs take EIO for a broken disk: prefer waiting.",
 	"fuse.cache_for":       "How long the kernel trusts names and attributes. An image never changes, so long is right.",
 	"fuse.kernel_tree":     "Have the kernel read images' names and attributes from their trees itself (EROFS, Linux 6.12), and ask lazyfs for bytes alone that nobody read yet. Where it cannot, lazyfs answers for all. It counts for images that are mounted from then on.",

@@ -130,7 +130,7 @@ func lazyfsConfig(cfg config.Lazyfs, o Options) lazyfs.Config {
 		FUSE: fuse.Config{
 			Passthrough: cfg.FUSE.Passthrough, PassthroughMin: int64(cfg.FUSE.PassthroughMin),
 			MaxRead: int(cfg.FUSE.MaxRead), ReadAhead: int64(cfg.FUSE.ReadAhead), AheadMax: int64(cfg.FUSE.AheadMax),
-			MaxBackground: cfg.FUSE.MaxBackground, Deadline: cfg.FUSE.Deadline, CacheFor: cfg.FUSE.CacheFor,
+			Deadline: cfg.FUSE.Deadline, CacheFor: cfg.FUSE.CacheFor,
 			IDMapped: cfg.FUSE.IDMapped,
 		},
 	}
