@@ -12,21 +12,25 @@ import (
 type demand struct {
 	mu      sync.Mutex
 	waiting int
-	ended   time.Time     // the last wait
+	moved   time.Time     // when one last got what it waited for, or began to wait alone
+	ended   time.Time     // when one last got what it waited for
 	flying  int           // runs that nobody waits for
 	held    map[*task]int // readers that give way, by task
 }
 
-// wait books a reader of a task that waits for bytes; the function ends it.
-func (d *demand) wait(t *task, p distribution.Priority) (ended func()) {
+// wait books a reader of a task that waits for bytes; the function ends it, and is
+// told whether they came.
+func (d *demand) wait(t *task, p distribution.Priority) (ended func(got bool)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p == distribution.Demand {
-		d.waiting++
+		if d.waiting++; d.waiting == 1 {
+			d.moved = time.Now()
+		}
 		return d.waited
 	}
 	d.held[t]++
-	return func() {
+	return func(bool) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.held[t]--; d.held[t] == 0 {
@@ -35,11 +39,14 @@ func (d *demand) wait(t *task, p distribution.Priority) (ended func()) {
 	}
 }
 
-func (d *demand) waited() {
+func (d *demand) waited(got bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.waiting--
-	d.ended = time.Now()
+	if got {
+		d.ended = time.Now()
+		d.moved = d.ended
+	}
 	d.wake()
 }
 
@@ -63,13 +70,18 @@ func (d *demand) wake() {
 // program that starts reads one file after the other, and thinks in between.
 const respite = time.Second
 
+// inVain is how long all who wait may get nothing before the rest goes on beside
+// them: what nobody has must not keep away what somebody has.
+const inVain = 5 * time.Second
+
 // mayStart tells whether a run of a part may start that has this priority. While
 // somebody waits, and shortly after, a few runs keep the link from idling; more
 // would stand in the way of the next read.
 func (d *demand) mayStart(p distribution.Priority, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	busy, lately := d.waiting > 0, d.waiting > 0 || now.Sub(d.ended) < respite
+	busy := d.waiting > 0 && now.Sub(d.moved) < inVain
+	lately := busy || now.Sub(d.ended) < respite
 	switch {
 	case p == distribution.Demand || !lately:
 		return true

@@ -157,9 +157,10 @@ func (r *reader) until(ctx context.Context, b int) error {
 	}
 	r.waiting = true
 	t.mu.Unlock()
-	defer t.e.demand.wait(t, r.priority)()
+	ended := t.e.demand.wait(t, r.priority)
 	t.poke()
 	err := t.await(ctx, func() bool { return t.here(b) })
+	ended(err == nil)
 	t.mu.Lock()
 	r.waiting = false
 	t.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,5 +137,44 @@ func TestObjectThatNobodyHasIsWaitedForInAnOutage(t *testing.T) {
 		for _, size := range []int64{mib, 9 * mib} {
 			lonely(t, c, c.Peers[2], chunk.SumBytes(content(uint64(size>>20), 99)), size, "none of the 2 nodes that were asked has it")
 		}
+	})
+}
+
+// Reads of what nobody has do not keep the background fill of something else from
+// what a neighbour has, nor make it slow.
+func TestWaitInVainStopsNoFill(t *testing.T) {
+	outage(t, 2, func(t *testing.T, c *simulation.Cluster) {
+		data := content(40, 60*mib)
+		d := derive(t, c, data)
+		size := int64(len(data))
+		takes(t, c, c.Peers[0], d, data, 0, size)
+		var halves [][]byte
+		for i := range 3 {
+			half := content(uint64(41+i), 16*mib)
+			halves = append(halves, half)
+			derive(t, c, half)
+			takes(t, c, c.Peers[1], chunk.SumBytes(half), half, 0, 8*mib)
+		}
+		time.Sleep(2 * time.Minute)
+		c.Kill(c.Supernode)
+		ctx, cancel := context.WithCancel(t.Context())
+		var readers sync.WaitGroup
+		for _, half := range halves {
+			readers.Go(func() {
+				for ctx.Err() == nil {
+					try, giveUp := context.WithTimeout(ctx, 30*time.Second)
+					_, _ = c.Ensure(try, c.Peers[1], chunk.SumBytes(half), 16*mib, 12*mib, 1, distribution.Demand)
+					giveUp()
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		filling, stop := context.WithTimeout(ctx, time.Minute)
+		if _, err := c.Ensure(filling, c.Peers[1], d, size, 0, size, distribution.Fill); err != nil {
+			t.Errorf("the fill: %v", err)
+		}
+		stop()
+		cancel()
+		readers.Wait()
 	})
 }

@@ -20,12 +20,12 @@ var Meanings = map[string]string{
 	"fuse.kernel_tree":     "Have the kernel read images' names and attributes from their trees itself (EROFS, Linux 6.12), and ask lazyfs for bytes alone that nobody read yet. Where it cannot, lazyfs answers for all. It counts for images that are mounted from then on.",
 	"fuse.idmapped":        "Let images be mounted with mapped user ids (user namespaces), where the kernel can (Linux 6.12).",
 
-	"fetch.demand": "Requests to the peer at a time for bytes that reads wait for.",
-	"fetch.ahead":  "Requests at a time for bytes ahead of reads; 0 reads nothing ahead but what the kernel does.",
+	"fetch.demand": "Requests to the peer at a time for bytes that reads of one image wait for.",
+	"fetch.ahead":  "Requests at a time for bytes ahead of an image's reads; 0 reads nothing ahead but what the kernel does.",
 
 	"fill.enabled":  "Bring the rest of a mounted image in the background, behind every read. Without it an image needs the peer for as long as it is mounted.",
 	"fill.rate":     "Bytes per second of the fill, over all images. 0: as fast as they come.",
-	"fill.parallel": "Pieces of images that the fill has in flight. More fills a longer or fatter link; fewer leaves more to reads.",
+	"fill.parallel": "Pieces of one image that the fill has in flight. More fills a longer or fatter link; fewer leaves more to reads.",
 
 	"graduation.enabled": "Have the kernel's EROFS serve an image, wherever it is mounted anew, once all of it is here (Linux 6.12): as fast as a local disk, with no daemon in the way. Off: FUSE always.",
 

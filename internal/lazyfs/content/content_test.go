@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -253,6 +254,59 @@ func TestFillEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// An image whose bytes nobody has keeps no other from its own, whatever for they are
+// wanted.
+func TestImagesDoNotWaitForEachOther(t *testing.T) {
+	cfg := Default()
+	cfg.Demand, cfg.Ahead, cfg.Fill = 2, 2, 2
+	f := serve(t, cfg, random(30, 20*chunk.Size))
+	held := f.image
+	f.data = [][]byte{random(31, 8*chunk.Size)}
+	other := f.newImage(f.table)
+	release := f.peer.Hold(held.Objects()...)
+	defer release()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stuck, err := held.Open(held.Objects()[0], 20*chunk.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	asked := func(n int) {
+		for end := time.Now().Add(20 * time.Second); len(f.peer.Asked()) < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("asked %d times, not %d", len(f.peer.Asked()), n)
+			}
+		}
+	}
+	waiting.Go(func() { _ = held.Fill(ctx, func(error) {}) })
+	asked(cfg.Fill)
+	stuck.Ahead(8*chunk.Size, 4*chunk.Size)
+	asked(cfg.Fill + cfg.Ahead)
+	for i := range int64(4) {
+		waiting.Go(func() { _ = stuck.Fetch(ctx, i*chunk.Size, 1) })
+	}
+	asked(cfg.Fill + cfg.Ahead + cfg.Demand)
+	h := f.open(other, 0)
+	if err := h.Fetch(t.Context(), 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	h.Ahead(4*chunk.Size, chunk.Size)
+	for end := time.Now().Add(20 * time.Second); !h.Present(4*chunk.Size, chunk.Size); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing was read ahead")
+		}
+	}
+	if err := other.Fill(t.Context(), func(err error) { t.Error(err) }); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	waiting.Wait()
+	if err := stuck.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A reader that leaves takes nothing from the table.
 func TestReaderLeaves(t *testing.T) {
 	f := serve(t, Default(), random(12, 1000))
@@ -263,7 +317,7 @@ func TestReaderLeaves(t *testing.T) {
 	if err := h.Fetch(ctx, 0, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
 	}
-	if len(f.table.demand) != 0 {
+	if len(f.image.demand) != 0 {
 		t.Error("its place is taken for good")
 	}
 }

@@ -24,12 +24,12 @@ func (o *object) fetch(ctx context.Context, m *Image, first, end int) error {
 		fmt.Errorf("the peer did not bring the bytes within %s", o.table.cfg.Attempt))
 	defer cancel()
 	select {
-	case o.table.demand <- struct{}{}:
+	case m.demand <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	err := o.ask(ctx, m, first, end, byDemand)
-	<-o.table.demand
+	<-m.demand
 	switch {
 	case err == nil, o.prove(m, first, end):
 		return nil

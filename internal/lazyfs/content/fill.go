@@ -124,11 +124,11 @@ func (m *Image) fillRound(ctx context.Context) error {
 	var once sync.Once
 	var failed atomic.Int64
 	for _, p := range pieces {
-		if failed.Load() >= maxFailures || !m.table.mayFill(ctx, p) {
+		if failed.Load() >= maxFailures || !m.mayFill(ctx, p) {
 			break
 		}
 		group.Go(func() {
-			defer func() { <-m.table.filling }()
+			defer func() { <-m.filling }()
 			if err := p.object.ask(ctx, m, p.first, p.end, byFill); err != nil {
 				failed.Add(1)
 				once.Do(func() { first = fmt.Errorf("filling %s: %w", p.object.digest, err) })
@@ -144,19 +144,20 @@ const maxFailures = 16
 
 // mayFill waits for the fill's turn: a free place, its share of the rate, and no
 // read that waits. A true answer has taken a place.
-func (t *Table) mayFill(ctx context.Context, p piece) bool {
+func (m *Image) mayFill(ctx context.Context, p piece) bool {
 	select {
-	case t.filling <- struct{}{}:
+	case m.filling <- struct{}{}:
 	case <-ctx.Done():
 		return false
 	}
+	t := m.table
 	t.quiet.wait(ctx, fillPatience)
 	if t.limit != nil {
 		first := int64(p.first) * chunk.BlockSize
 		_ = t.limit.WaitN(ctx, int(min(int64(p.end)*chunk.BlockSize, p.object.size)-first)) // ctx is looked at below
 	}
 	if ctx.Err() != nil {
-		<-t.filling
+		<-m.filling
 		return false
 	}
 	return true

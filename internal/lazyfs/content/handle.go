@@ -104,7 +104,7 @@ func (h *Handle) Fetch(ctx context.Context, off, n int64) error {
 func (h *Handle) Ahead(off, n int64) {
 	if off >= 0 && n > 0 && off < h.object.size && !h.Complete() {
 		first, end := h.object.blocks(off, n)
-		h.object.readAhead(h.image, first, end)
+		h.image.readAhead(h.object, first, end)
 	}
 }
 

@@ -29,6 +29,11 @@ type Image struct {
 	source  atomic.Pointer[Source]
 	done    chan struct{}
 
+	ctx             context.Context // ends reading ahead
+	stop            context.CancelFunc
+	demand, filling chan struct{} // a token for each request
+	ahead           ahead
+
 	missing int // distinct objects that are not complete; the table's lock
 
 	counts [4]atomic.Int64 // bytes that became present for this image, by reason
@@ -41,7 +46,11 @@ type Image struct {
 
 // Image adds an image with its tree's devices to the table.
 func (t *Table) Image(source Source, devices []erofs.Device) *Image {
-	m := &Image{table: t, objects: make([]*object, len(devices)), done: make(chan struct{})}
+	m := &Image{
+		table: t, objects: make([]*object, len(devices)), done: make(chan struct{}),
+		demand: make(chan struct{}, t.cfg.Demand), filling: make(chan struct{}, t.cfg.Fill),
+	}
+	m.ctx, m.stop = context.WithCancel(t.ctx)
 	m.source.Store(&source)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,6 +90,7 @@ func (m *Image) Whole() bool {
 
 // Close gives the image's objects back. Its handles were closed before.
 func (m *Image) Close() {
+	m.stop()
 	for _, o := range m.distinct() {
 		m.table.give(o, m)
 	}

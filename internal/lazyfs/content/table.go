@@ -23,7 +23,8 @@ type Peer interface {
 	Room(ctx context.Context) (int64, error)
 }
 
-// Config bounds what is asked of the peer at a time.
+// Config bounds what is asked of the peer at a time. The numbers are for each image,
+// so that one whose bytes nobody has keeps none from its own.
 type Config struct {
 	Demand int // requests that reads wait for
 	Ahead  int // requests ahead of reads
@@ -50,14 +51,11 @@ type Table struct {
 
 	ctx  context.Context // ends reading ahead
 	stop context.CancelFunc
-	runs sync.WaitGroup
+	runs sync.WaitGroup // grows under the lock, and not after stop
 
-	away    atomic.Bool // the last request found no peer
-	demand  chan struct{}
-	ahead   chan aheadJob
-	filling chan struct{}
-	limit   *rate.Limiter // nil is none
-	quiet   quiet
+	away  atomic.Bool   // the last request found no peer
+	limit *rate.Limiter // nil is none
+	quiet quiet
 
 	mu      sync.Mutex
 	objects map[chunk.Digest]*object
@@ -68,23 +66,32 @@ type Table struct {
 func New(cfg Config, peer Peer, dir func() string, log *slog.Logger, metric *Metrics) *Table {
 	t := &Table{
 		cfg: cfg, peer: peer, dir: dir, log: log, metric: metric,
-		demand: make(chan struct{}, cfg.Demand), ahead: make(chan aheadJob, maxAhead), filling: make(chan struct{}, cfg.Fill),
 		objects: map[chunk.Digest]*object{},
 	}
 	if cfg.FillRate > 0 {
 		t.limit = rate.NewLimiter(rate.Limit(cfg.FillRate), chunk.Size)
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
-	for range cfg.Ahead {
-		t.runs.Go(t.runAhead)
-	}
 	return t
 }
 
 // Close ends reading ahead, and waits for it. Fills and fetches were ended before.
 func (t *Table) Close() {
+	t.mu.Lock()
 	t.stop()
+	t.mu.Unlock()
 	t.runs.Wait()
+}
+
+// run starts f, for which Close waits, unless that was called.
+func (t *Table) run(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.runs.Go(f)
+	return true
 }
 
 // Away tells whether the last request found no peer.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -34,6 +35,7 @@ type Peer struct {
 	fail     error
 	room     int64
 	hold     chan struct{}
+	held     []chunk.Digest // empty: all
 	asked    []nodeapi.FetchRequest
 	opened   int
 }
@@ -82,13 +84,13 @@ func (p *Peer) Fail(err error) {
 	p.fail = err
 }
 
-// Hold keeps requests for bytes waiting until the function that it gives is
-// called.
-func (p *Peer) Hold() (release func()) {
+// Hold keeps requests for bytes, of these objects or of all, waiting until the
+// function that it gives is called.
+func (p *Peer) Hold(objects ...chunk.Digest) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hold := make(chan struct{})
-	p.hold = hold
+	p.hold, p.held = hold, objects
 	return sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -138,6 +140,9 @@ func (p *Peer) Fetch(ctx context.Context, r nodeapi.FetchRequest) (*chunk.Bitmap
 	p.mu.Lock()
 	p.asked = append(p.asked, r)
 	hold := p.hold
+	if len(p.held) > 0 && !slices.Contains(p.held, r.Object) {
+		hold = nil
+	}
 	p.mu.Unlock()
 	if hold != nil {
 		select {
