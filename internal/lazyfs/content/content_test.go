@@ -263,8 +263,7 @@ func TestImagesDoNotWaitForEachOther(t *testing.T) {
 	held := f.image
 	f.data = [][]byte{random(31, 8*chunk.Size)}
 	other := f.newImage(f.table)
-	release := f.peer.Hold(held.Objects()...)
-	defer release()
+	defer f.peer.Hold(held.Objects()...)()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stuck, err := held.Open(held.Objects()[0], 20*chunk.Size)
@@ -273,11 +272,7 @@ func TestImagesDoNotWaitForEachOther(t *testing.T) {
 	}
 	var waiting sync.WaitGroup
 	asked := func(n int) {
-		for end := time.Now().Add(20 * time.Second); len(f.peer.Asked()) < n; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("asked %d times, not %d", len(f.peer.Asked()), n)
-			}
-		}
+		f.eventually(func() bool { return len(f.peer.Asked()) >= n })
 	}
 	waiting.Go(func() { _ = held.Fill(ctx, func(error) {}) })
 	asked(cfg.Fill)
@@ -292,11 +287,7 @@ func TestImagesDoNotWaitForEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Ahead(4*chunk.Size, chunk.Size)
-	for end := time.Now().Add(20 * time.Second); !h.Present(4*chunk.Size, chunk.Size); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("nothing was read ahead")
-		}
-	}
+	f.eventually(func() bool { return h.Present(4*chunk.Size, chunk.Size) })
 	if err := other.Fill(t.Context(), func(err error) { t.Error(err) }); err != nil {
 		t.Fatal(err)
 	}

@@ -88,7 +88,8 @@ func (m *Image) Whole() bool {
 	return !slices.ContainsFunc(m.objects, func(o *object) bool { return !o.complete.Load() })
 }
 
-// Close gives the image's objects back. Its handles were closed before.
+// Close ends reading ahead, and gives the image's objects back. Its handles were
+// closed before.
 func (m *Image) Close() {
 	m.stop()
 	for _, o := range m.distinct() {
